@@ -1,0 +1,67 @@
+//! Errors of the store: what, where, and whether trying again can help.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file's bytes are not what was written; the part is quarantined.
+    Corrupt,
+    /// The file or directory is newer than this program understands.
+    TooNew,
+    /// Over the memory bound or the disk cannot keep up; the same write may succeed later.
+    Overloaded,
+    /// No space left on the device.
+    DiskFull,
+    ReadOnly,
+    /// Another process holds the directory.
+    InUse,
+    NotFound,
+    /// Create-if-absent found it there.
+    AlreadyExists,
+    Cancelled,
+    /// The store is closing or has failed for good.
+    Closed,
+    Io,
+    Invalid,
+}
+
+/// `at` names the file or object; `retry_after` is set where trying again can help.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    pub kind: Kind,
+    pub at: String,
+    pub what: String,
+    pub retry_after: Option<Duration>,
+    pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A read fails for the same reasons and in the same words.
+pub type ReadError = StoreError;
+
+impl StoreError {
+    pub fn new(kind: Kind, at: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { kind, at: at.into(), what: what.into(), retry_after: None, source: None }
+    }
+
+    pub fn cancelled() -> Self {
+        Self::new(Kind::Cancelled, "query", "cancelled")
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.what)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
