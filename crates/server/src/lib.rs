@@ -1,1 +1,3 @@
-//! 
+//! Wire <-> domain.
+
+pub mod proto;
