@@ -3,8 +3,27 @@
 //! *Canonical preorder*: node 0 is the root; a node stands before its children; siblings are ordered by
 //! the content key of their frame, so that alike stacks give alike trees in every block without shared
 //! ids. Two such trees are joined by two cursors, without a hash table.
+//!
+//! Map: [`keys`] content keys of frames and locations · [`conflict`] where a node's contributors differ · [`build()`] both trees of a set of stacks ·
+//! [`weigh`] values on a tree · [`join`] weighted trees of several parts into one.
 
-use crate::symbols::{LocationIx, StackIx, StringIx};
+mod build;
+pub mod conflict;
+pub mod join;
+pub mod keys;
+mod sort;
+pub mod weigh;
+
+pub use build::{Trees, build};
+pub use conflict::FrameMetadata;
+pub use join::{FrameUnion, join};
+pub use weigh::WeightedTree;
+
+use crate::symbols::{LocationIx, StringIx};
+
+/// Deepest node of a tree. Frames farther from the root than this are left out and their values stay at
+/// the deepest node: no real stack comes near it, and a depth fits a `u16`.
+pub const DEPTH_MAX: usize = u16::MAX as usize - 1;
 
 /// A 128-bit content key: the fixed, collision-resistant hash of a frame's content (docs/format.md).
 pub type Key = u128;
@@ -12,7 +31,7 @@ pub type Key = u128;
 /// Distinct frames by *frame name*: stored name, else system name, else build ID or file and address.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Frames {
-    /// Content keys; a tree's siblings are in ascending order of these.
+    /// Content keys, ascending, each once: rows are in the order of a tree's siblings.
     pub key: Vec<Key>,
     /// The name, or string 0 for a frame that has none.
     pub name: Vec<StringIx>,
@@ -40,18 +59,6 @@ pub struct NameTree {
     pub stack_node: Vec<u32>,
 }
 
-/// Bits of [`NameTree::conflicts`].
-pub mod conflict {
-    pub const MAPPING_FILE: u16 = 1;
-    pub const MAPPING_BUILD_ID: u16 = 2;
-    pub const ADDRESS: u16 = 4;
-    pub const LINE: u16 = 8;
-    pub const INLINED: u16 = 16;
-    pub const START_LINE: u16 = 32;
-    pub const SYSTEM_NAME: u16 = 64;
-    pub const FILENAME: u16 = 128;
-}
-
 /// Stacks by location: what every other grouping folds from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LocationTree {
@@ -61,5 +68,34 @@ pub struct LocationTree {
     pub location: Vec<LocationIx>,
     /// The name-tree node of the location's innermost line; its outer lines are that node's ancestors.
     pub name_node: Vec<u32>,
-    pub stack_node: Vec<StackIx>,
+    /// Per stack: its leaf's node (the root for an empty stack).
+    pub stack_node: Vec<u32>,
+}
+
+/// The parent of each node, from the depths of a preorder. The root is its own parent.
+pub fn parents(depth: &[u16]) -> Vec<u32> {
+    let mut parent = Vec::with_capacity(depth.len());
+    // the last node seen at each depth
+    let mut at_depth: Vec<u32> = Vec::new();
+    for (node, &depth) in depth.iter().enumerate() {
+        let depth = usize::from(depth);
+        at_depth.truncate(depth);
+        parent.push(at_depth.last().copied().unwrap_or(0));
+        at_depth.push(node as u32);
+    }
+    parent
+}
+
+/// One past the last node of each subtree, from the depths of a preorder.
+pub fn ends(depth: &[u16]) -> Vec<u32> {
+    let len = depth.len();
+    let mut end = vec![len as u32; len];
+    for node in (0..len).rev() {
+        let mut next = node + 1;
+        while next < len && depth[next] > depth[node] {
+            next = end[next] as usize;
+        }
+        end[node] = next as u32;
+    }
+    end
 }
