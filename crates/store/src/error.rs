@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Someone has to make room, or a cut has to free the WAL: neither takes less.
+const DISK_FULL_RETRY: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A file's bytes are not what was written; the part is quarantined.
@@ -43,6 +46,25 @@ pub type ReadError = StoreError;
 impl StoreError {
     pub fn new(kind: Kind, at: impl Into<String>, what: impl Into<String>) -> Self {
         Self { kind, at: at.into(), what: what.into(), retry_after: None, source: None }
+    }
+
+    /// What the operating system said, sorted into a [`Kind`]; `what` is what was tried.
+    pub fn io(at: impl Into<String>, what: impl Into<String>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let kind = match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::DiskFull,
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Kind::ReadOnly,
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::AlreadyExists => Kind::AlreadyExists,
+            _ => Kind::Io,
+        };
+        let retry_after = (kind == Kind::DiskFull).then_some(DISK_FULL_RETRY);
+        Self { kind, at: at.into(), what: what.into(), retry_after, source: Some(Arc::new(source)) }
+    }
+
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
     }
 
     pub fn cancelled() -> Self {
