@@ -17,7 +17,7 @@ pub mod weigh;
 pub use build::{Trees, build};
 pub use conflict::FrameMetadata;
 pub use join::{FrameUnion, join};
-pub use weigh::WeightedTree;
+pub use weigh::{Change, Weight, WeightedTree};
 
 use crate::symbols::{LocationIx, StringIx};
 

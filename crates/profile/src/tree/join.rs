@@ -1,5 +1,6 @@
 //! Joining weighted trees by two cursors, and the shared list of frames that makes their rows comparable.
 
+use super::weigh::Weight;
 use super::{Key, WeightedTree};
 
 /// The distinct frames of several trees in one ascending list, so that a tree's frames are compared as
@@ -52,7 +53,7 @@ fn rows(all: &[Key], some: &[Key]) -> Vec<u32> {
 
 /// Adds two trees whose frames are rows of one list. Equal paths add up; what only one tree has is copied
 /// as a whole subtree.
-pub fn join(a: &WeightedTree, b: &WeightedTree) -> WeightedTree {
+pub fn join<W: Weight>(a: &WeightedTree<W>, b: &WeightedTree<W>) -> WeightedTree<W> {
     let mut out = WeightedTree {
         depth: Vec::with_capacity(a.len().max(b.len())),
         end: Vec::with_capacity(a.len().max(b.len())),
@@ -72,7 +73,7 @@ pub fn join(a: &WeightedTree, b: &WeightedTree) -> WeightedTree {
             out.depth.push(a.depth[i]);
             out.end.push(0);
             out.frame.push(a.frame[i]);
-            out.flat.push(a.flat[i].saturating_add(b.flat[j]));
+            out.flat.push(a.flat[i].plus(b.flat[j]));
             i += 1;
             j += 1;
         } else if a_first {
@@ -94,7 +95,7 @@ pub fn join(a: &WeightedTree, b: &WeightedTree) -> WeightedTree {
     out
 }
 
-fn close(out: &mut WeightedTree, open: &mut Vec<u32>, depth: u16) {
+fn close<W: Weight>(out: &mut WeightedTree<W>, open: &mut Vec<u32>, depth: u16) {
     while let Some(&node) = open.last() {
         if out.depth[node as usize] < depth {
             break;
@@ -105,7 +106,7 @@ fn close(out: &mut WeightedTree, open: &mut Vec<u32>, depth: u16) {
 }
 
 /// Appends nodes `from..to` of `tree`; gives `to`.
-fn copy(out: &mut WeightedTree, tree: &WeightedTree, from: usize, to: usize) -> usize {
+fn copy<W: Weight>(out: &mut WeightedTree<W>, tree: &WeightedTree<W>, from: usize, to: usize) -> usize {
     let shift = (out.depth.len() as u32).wrapping_sub(from as u32);
     out.depth.extend_from_slice(&tree.depth[from..to]);
     out.end.extend(tree.end[from..to].iter().map(|end| end.wrapping_add(shift)));
@@ -115,7 +116,7 @@ fn copy(out: &mut WeightedTree, tree: &WeightedTree, from: usize, to: usize) -> 
 }
 
 /// Joins any number of trees, smallest pairs first so that no tree is copied often.
-pub fn join_all(mut trees: Vec<WeightedTree>) -> WeightedTree {
+pub fn join_all<W: Weight>(mut trees: Vec<WeightedTree<W>>) -> WeightedTree<W> {
     while trees.len() > 1 {
         trees.sort_by_key(|tree| std::cmp::Reverse(tree.len()));
         if let (Some(a), Some(b)) = (trees.pop(), trees.pop()) {

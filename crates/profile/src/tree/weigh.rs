@@ -3,43 +3,98 @@
 use super::NameTree;
 use crate::symbols::NONE;
 
-/// A tree with a value per node, holding only nodes that some counted stack passes through. Columns of
+/// What a tree's nodes carry: a value, or a value beside its change. Sums saturate at the bounds of `i64`.
+pub trait Weight: Copy + PartialEq + std::fmt::Debug {
+    const ZERO: Self;
+    fn plus(self, other: Self) -> Self;
+    fn value(self) -> i64;
+    /// 0 where nothing is compared.
+    fn diff(self) -> i64;
+}
+
+impl Weight for i64 {
+    const ZERO: Self = 0;
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    #[inline]
+    fn value(self) -> i64 {
+        self
+    }
+
+    #[inline]
+    fn diff(self) -> i64 {
+        0
+    }
+}
+
+/// A value, and by how much it is more than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    pub value: i64,
+    pub diff: i64,
+}
+
+impl Weight for Change {
+    const ZERO: Self = Self { value: 0, diff: 0 };
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        Self { value: self.value.saturating_add(other.value), diff: self.diff.saturating_add(other.diff) }
+    }
+
+    #[inline]
+    fn value(self) -> i64 {
+        self.value
+    }
+
+    #[inline]
+    fn diff(self) -> i64 {
+        self.diff
+    }
+}
+
+/// A tree with a weight per node, holding only nodes that some counted stack passes through. Columns of
 /// equal length in canonical preorder; row 0 is the root.
-///
-/// Sums saturate at the bounds of `i64`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WeightedTree {
+pub struct WeightedTree<W = i64> {
     pub depth: Vec<u16>,
     /// One past the last node of the subtree.
     pub end: Vec<u32>,
     /// Row in a list of frames in ascending order of their keys; [`NONE`] for the root.
     pub frame: Vec<u32>,
-    /// Value of the stacks that end here.
-    pub flat: Vec<i64>,
+    /// Weight of the stacks that end here.
+    pub flat: Vec<W>,
 }
 
-impl WeightedTree {
+impl<W: Weight> WeightedTree<W> {
     /// A root without value.
     pub fn empty() -> Self {
-        Self { depth: vec![0], end: vec![1], frame: vec![NONE], flat: vec![0] }
+        Self { depth: vec![0], end: vec![1], frame: vec![NONE], flat: vec![W::ZERO] }
     }
 
     /// Puts the sums of stacks onto their leaves, and leaves out what no seen stack passes through.
     ///
-    /// `sum` and `seen` have a row per stack of the tree (or fewer: a head may have learnt new stacks since);
+    /// `sum` has a row per stack of the tree (or fewer); `node_seen` is [`seen_nodes`] of the same stacks;
     /// `frame_row` maps the tree's frames to rows of the list that the result names.
-    pub fn new(tree: &NameTree, sum: &[i64], seen: &[bool], frame_row: &[u32]) -> Self {
-        let mut flat = vec![0i64; tree.depth.len()];
-        let mut kept = vec![false; tree.depth.len()];
-        for ((&value, &seen), &node) in sum.iter().zip(seen).zip(&tree.stack_node) {
+    pub fn new(
+        tree: &NameTree,
+        sum: impl IntoIterator<Item = W>,
+        seen: &[bool],
+        node_seen: &[bool],
+        frame_row: &[u32],
+    ) -> Self {
+        let mut flat = vec![W::ZERO; tree.depth.len()];
+        for ((weight, &seen), &node) in sum.into_iter().zip(seen).zip(&tree.stack_node) {
             if seen {
                 let flat = &mut flat[node as usize];
-                *flat = flat.saturating_add(value);
-                kept[node as usize] = true;
+                *flat = flat.plus(weight);
             }
         }
-        mark_ancestors(&tree.depth, &mut kept);
-        let nodes = kept.iter().filter(|&&kept| kept).count().max(1);
+        let nodes = node_seen.iter().filter(|&&seen| seen).count() + 1;
         let mut out = Self {
             depth: Vec::with_capacity(nodes),
             end: Vec::new(),
@@ -48,9 +103,9 @@ impl WeightedTree {
         };
         out.depth.push(0);
         out.frame.push(NONE);
-        out.flat.push(flat.first().copied().unwrap_or(0));
+        out.flat.push(flat.first().copied().unwrap_or(W::ZERO));
         for node in 1..tree.depth.len() {
-            if kept[node] {
+            if node_seen[node] {
                 out.depth.push(tree.depth[node]);
                 out.frame.push(frame_row[tree.frame[node] as usize]);
                 out.flat.push(flat[node]);
@@ -69,39 +124,46 @@ impl WeightedTree {
     }
 
     /// Value of each whole subtree.
-    pub fn cumulative(&self) -> Vec<i64> {
+    pub fn cumulative(&self) -> Vec<W> {
         cumulative(&self.depth, &self.flat)
     }
 
     /// Nodes on the longest path, the root included; 1 for an empty tree.
     pub fn height(&self) -> usize {
-        self.depth.iter().max().map_or(1, |&depth| usize::from(depth) + 1)
+        deepest(&self.depth) + 1
     }
 }
 
 /// Sums of subtrees: one backward pass over a preorder.
-pub fn cumulative(depth: &[u16], flat: &[i64]) -> Vec<i64> {
+pub fn cumulative<W: Weight>(depth: &[u16], flat: &[W]) -> Vec<W> {
     let mut sums = flat.to_vec();
-    // the children of the node that is still to come at each depth
-    let mut open = vec![0i64; depth.iter().max().map_or(0, |&depth| usize::from(depth)) + 2];
-    for (node, &depth) in depth.iter().enumerate().rev() {
+    // the children, so far, of the node that is still to come at each depth
+    let mut open = vec![W::ZERO; deepest(depth) + 2];
+    for (sum, &depth) in sums.iter_mut().zip(depth).rev() {
         let depth = usize::from(depth);
-        let sum = sums[node].saturating_add(open[depth + 1]);
-        open[depth + 1] = 0;
-        open[depth] = open[depth].saturating_add(sum);
-        sums[node] = sum;
+        *sum = sum.plus(open[depth + 1]);
+        open[depth + 1] = W::ZERO;
+        open[depth] = open[depth].plus(*sum);
     }
     sums
 }
 
-/// Marks every node above a marked one.
-pub fn mark_ancestors(depth: &[u16], marked: &mut [bool]) {
-    let mut open = vec![false; depth.iter().max().map_or(0, |&depth| usize::from(depth)) + 2];
-    for (node, &depth) in depth.iter().enumerate().rev() {
-        let depth = usize::from(depth);
-        let mark = marked[node] | open[depth + 1];
-        open[depth + 1] = false;
-        open[depth] |= mark;
-        marked[node] = mark;
+/// The nodes that seen stacks pass through; `leaf` is a tree's `stack_node`.
+pub fn seen_nodes(depth: &[u16], leaf: &[u32], seen: &[bool]) -> Vec<bool> {
+    let mut nodes = vec![false; depth.len()];
+    for (&leaf, _) in leaf.iter().zip(seen).filter(|(_, seen)| **seen) {
+        nodes[leaf as usize] = true;
     }
+    let mut open = vec![false; deepest(depth) + 2];
+    for (node, &depth) in nodes.iter_mut().zip(depth).rev() {
+        let depth = usize::from(depth);
+        *node |= open[depth + 1];
+        open[depth + 1] = false;
+        open[depth] |= *node;
+    }
+    nodes
+}
+
+fn deepest(depth: &[u16]) -> usize {
+    depth.iter().max().map_or(0, |&depth| usize::from(depth))
 }
