@@ -86,11 +86,7 @@ impl Metrics {
             "Total number of syncs that were executed on a scrape pool",
             metrics.syncs.clone(),
         );
-        registry.register(
-            "parca_target_samples",
-            "Total number of samples that were scraped",
-            metrics.samples.clone(),
-        );
+        registry.register("parca_target_samples", "Total number of samples that were scraped", metrics.samples.clone());
         registry.register("decima_scrape", "Scrapes begun, by job", metrics.scrapes.clone());
         registry.register("decima_scrape_failures", "Scrapes failed, by job and reason", metrics.failures.clone());
         registry.register_with_unit(

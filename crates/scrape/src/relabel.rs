@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use go_regexp::Regex;
 use md5::{Digest, Md5};
@@ -23,7 +24,7 @@ pub struct Rule {
     action: Action,
     source_labels: Vec<String>,
     separator: String,
-    regex: Regex,
+    regex: Arc<Regex>,
     /// Not 0 where the action is `hashmod`.
     modulus: u64,
     target_label: String,
@@ -128,7 +129,9 @@ impl RawRule {
         if matches!(action, KeepEqual | DropEqual)
             && (self.regex.is_some() || self.modulus != 0 || separator_or_replacement_set)
         {
-            return Err(format!("{action} action requires only 'source_labels' and `target_label`, and no other fields"));
+            return Err(format!(
+                "{action} action requires only 'source_labels' and `target_label`, and no other fields"
+            ));
         }
         if matches!(action, LabelDrop | LabelKeep)
             && (self.source_labels.is_some() || has_target || self.modulus != 0 || separator_or_replacement_set)
@@ -143,7 +146,7 @@ impl RawRule {
             action,
             source_labels: self.source_labels.unwrap_or_default(),
             separator,
-            regex,
+            regex: Arc::new(regex),
             modulus: self.modulus,
             target_label: self.target_label,
             replacement,

@@ -268,7 +268,8 @@ impl<S: Sink> Scraper<S> {
                 Err(ScrapeError::new(Reason::Store, format!("cannot store the profile of {}: {error}", target.url)))
             }
             Ok(Some(Err(_)) | None) => {
-                let message = format!("storing the profile of {} failed with an internal error, see the log", target.url);
+                let message =
+                    format!("storing the profile of {} failed with an internal error, see the log", target.url);
                 Err(ScrapeError::new(Reason::Store, message))
             }
             Err(_) => {

@@ -421,7 +421,8 @@ fn profile_config(reader: &mut Reader, node: NodeIx) -> WrittenProfile {
             "delta" => reader.bool_into(entry.value, &mut profile.delta),
             "seconds" => reader.i64_into(entry.value, &mut profile.seconds),
             "keep_sample_type" => {
-                for (i, item) in reader.sequence(entry.value, "a list of sample types").unwrap_or_default().into_iter().enumerate()
+                for (i, item) in
+                    reader.sequence(entry.value, "a list of sample types").unwrap_or_default().into_iter().enumerate()
                 {
                     if !reader.is_null(item) {
                         let kept = reader.within_item(i, |reader| sample_type(reader, item));
