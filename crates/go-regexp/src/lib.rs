@@ -109,6 +109,14 @@ impl Regex {
         &self.group_names
     }
 
+    /// Bytes of memory that the compiled expression takes, its caches left out.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.program {
+            Program::Automaton(automaton) => automaton.memory_usage(),
+            Program::OneOf(alternatives) => alternatives.iter().map(Vec::len).sum(),
+        }
+    }
+
     /// Whether the expression matches anywhere in `subject` (for an anchored one: as a whole).
     pub fn is_match(&self, subject: impl AsRef<[u8]>) -> bool {
         match &self.program {

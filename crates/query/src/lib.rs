@@ -6,11 +6,12 @@
 //! parallel on a bounded number of threads.
 //!
 //! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`report`] answers
-//! as columns · [`error`] refusals.
+//! as columns · [`selector`] which series · [`error`] refusals.
 
 pub mod error;
 pub mod report;
 pub mod request;
+pub mod selector;
 
 pub use error::{ErrorKind, QueryError};
 pub use report::{FlameGraph, ProfileMetadata, QueryReply, RangeSample, Report, Series, Table};
