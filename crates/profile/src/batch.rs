@@ -1,5 +1,9 @@
 //! [`Batch`]: what flows from every wire format into the store.
 
+mod check;
+
+pub use check::BatchDefect;
+
 use crate::labels::Stream;
 use crate::symbols::{StackIx, Stacks, StringIx, Symbols};
 

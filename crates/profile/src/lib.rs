@@ -15,7 +15,7 @@ pub mod symbols;
 pub mod tree;
 pub mod types;
 
-pub use batch::{Batch, LabelSets, MappingRange, PprofExtras, Profiles, Samples};
+pub use batch::{Batch, BatchDefect, LabelSets, MappingRange, PprofExtras, Profiles, Samples};
 pub use labels::{Labels, Stream};
 pub use symbols::{
     FunctionIx, Functions, Lines, LocationIx, Locations, Mappings, NONE, StackIx, Stacks, StringIx, Strings, Symbols,
