@@ -1,0 +1,395 @@
+/** The flame graph: a canvas as large as what is visible of it, with the keyboard and a card for one frame. */
+import { createEffect, createMemo, createSignal, on, onCleanup, onMount, Show, type JSX } from "solid-js";
+
+import { formatChange, formatShare, formatValue } from "../units";
+import { emptyRects, layout, neighbour, nodeAt } from "./layout";
+import { classify, palette, type ColourBy, type Mode } from "./palette";
+import { Painter, ROW } from "./paint";
+import type { Found } from "./search";
+import { baseName, findByPathKey, pathKey, type FlameTree } from "./tree";
+
+export interface FlameGraphProps {
+  readonly tree: FlameTree;
+  readonly mode: Mode;
+  readonly colour: ColourBy;
+  readonly found: Found | null;
+  /** The path key of the frame that fills the width; empty for the root. */
+  readonly zoom: string;
+  readonly onZoom: (key: string) => void;
+  /** A person asks for every place of a function. */
+  readonly onSearch: (name: string) => void;
+  /** Told after each drawing, for measurements. */
+  readonly onPaint?: (milliseconds: number, rectangles: number) => void;
+}
+
+const ZOOM_MS = 160;
+/** The narrowest window, as a part of the root: doubles have no more to show. */
+const NARROWEST_WINDOW = 1e-9;
+/** Pixels that a pointer may move and still click. */
+const CLICK_SLACK = 4;
+
+interface Window {
+  readonly left: number;
+  readonly right: number;
+}
+
+export function FlameGraph(props: FlameGraphProps): JSX.Element {
+  let scroller!: HTMLDivElement;
+  let canvas!: HTMLCanvasElement;
+  let painter: Painter | undefined;
+  const rects = emptyRects();
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  const [size, setSize] = createSignal({ width: 0, height: 0 });
+  const whole = (): Window => ({ left: 0, right: Math.max(props.tree.value[0], 1) });
+  const [shown, setShown] = createSignal<Window>(whole());
+  const [focused, setFocused] = createSignal(-1);
+  const [hover, setHover] = createSignal<{ node: number; x: number; y: number } | null>(null);
+
+  const colours = createMemo(() => palette(props.mode, props.tree.diff !== null));
+  const classes = createMemo(() => classify(props.tree, props.colour));
+  const zoomed = createMemo(() => (props.zoom === "" ? 0 : Math.max(0, findByPathKey(props.tree, props.zoom))));
+
+  // A new reply keeps the zoomed frame, found again by its path, and drops what pointed into the old one.
+  createEffect(
+    on(
+      () => props.tree,
+      () => {
+        setFocused(-1);
+        setHover(null);
+        stopGlide();
+        setShown(windowOf(zoomed()));
+      },
+      { defer: true },
+    ),
+  );
+  createEffect(on(zoomed, (node) => glideTo(windowOf(node)), { defer: true }));
+  onMount(() => setShown(windowOf(zoomed())));
+
+  function windowOf(node: number): Window {
+    const { offset, value } = props.tree;
+    return value[node] > 0 ? { left: offset[node], right: offset[node] + value[node] } : whole();
+  }
+
+  let gliding = 0;
+  function stopGlide(): void {
+    cancelAnimationFrame(gliding);
+  }
+  function glideTo(target: Window): void {
+    stopGlide();
+    const from = shown();
+    if (calm.matches) {
+      setShown(target);
+      return;
+    }
+    const begin = performance.now();
+    const frame = (now: number) => {
+      const part = Math.min(1, (now - begin) / ZOOM_MS);
+      const eased = 1 - (1 - part) ** 3;
+      setShown({
+        left: from.left + (target.left - from.left) * eased,
+        right: from.right + (target.right - from.right) * eased,
+      });
+      if (part < 1) gliding = requestAnimationFrame(frame);
+    };
+    gliding = requestAnimationFrame(frame);
+  }
+  onCleanup(stopGlide);
+
+  // One drawing per frame, however many things changed.
+  let drawing = 0;
+  function draw(): void {
+    drawing = 0;
+    const { width, height } = size();
+    if (width === 0 || height === 0) return;
+    const began = performance.now();
+    const context = canvas.getContext("2d", { alpha: false });
+    if (!context) return;
+    const ratio = window.devicePixelRatio || 1;
+    const deviceWidth = Math.round(width * ratio);
+    const deviceHeight = Math.round(height * ratio);
+    if (canvas.width !== deviceWidth || canvas.height !== deviceHeight) {
+      canvas.width = deviceWidth;
+      canvas.height = deviceHeight;
+    }
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    painter ??= new Painter(context);
+    const scroll = scroller.scrollTop;
+    const view = {
+      ...shown(),
+      width,
+      top: Math.floor(scroll / ROW),
+      bottom: Math.ceil((scroll + height) / ROW),
+    };
+    layout(props.tree, view, rects);
+    painter.paint({
+      tree: props.tree,
+      classes: classes(),
+      palette: colours(),
+      found: props.found?.names ?? null,
+      rects,
+      scroll,
+      width,
+      height,
+      focused: focused(),
+      hovered: hover()?.node ?? -1,
+    });
+    props.onPaint?.(performance.now() - began, rects.count);
+  }
+  function drawSoon(): void {
+    if (drawing === 0) drawing = requestAnimationFrame(draw);
+  }
+  createEffect(() => {
+    // everything that a drawing depends on
+    void [props.tree, shown(), size(), classes(), colours(), props.found, focused(), hover()?.node];
+    drawSoon();
+  });
+  onCleanup(() => cancelAnimationFrame(drawing));
+
+  onMount(() => {
+    const watch = new ResizeObserver(() => setSize({ width: scroller.clientWidth, height: scroller.clientHeight }));
+    watch.observe(scroller);
+    onCleanup(() => watch.disconnect());
+  });
+
+  function nodeUnder(event: PointerEvent | MouseEvent): number {
+    const box = canvas.getBoundingClientRect();
+    const { left, right } = shown();
+    const at = left + ((event.clientX - box.left) / size().width) * (right - left);
+    return nodeAt(props.tree, Math.floor((event.clientY - box.top + scroller.scrollTop) / ROW), at);
+  }
+
+  function zoomTo(node: number): void {
+    if (node === zoomed()) glideTo(windowOf(node));
+    props.onZoom(node <= 0 ? "" : pathKey(props.tree, node));
+  }
+
+  // Drag to pan, click to zoom: which one it is, the distance says.
+  let press: { x: number; y: number; window: Window; scroll: number; moved: boolean } | null = null;
+  function onPointerDown(event: PointerEvent): void {
+    if (event.button !== 0) return;
+    press = { x: event.clientX, y: event.clientY, window: shown(), scroll: scroller.scrollTop, moved: false };
+  }
+  function onPointerMove(event: PointerEvent): void {
+    if (press && event.buttons === 1) {
+      const dx = event.clientX - press.x;
+      const dy = event.clientY - press.y;
+      if (!press.moved && Math.hypot(dx, dy) > CLICK_SLACK) {
+        press.moved = true;
+        canvas.setPointerCapture(event.pointerId);
+        stopGlide();
+        setHover(null);
+      }
+      if (press.moved) {
+        const { left, right } = press.window;
+        const by = (-dx / size().width) * (right - left);
+        setShown(inside({ left: left + by, right: right + by }));
+        scroller.scrollTop = press.scroll - dy;
+        return;
+      }
+    }
+    const node = nodeUnder(event);
+    const box = scroller.getBoundingClientRect();
+    setHover(node < 0 ? null : { node, x: event.clientX - box.left, y: event.clientY - box.top });
+  }
+  function onPointerUp(event: PointerEvent): void {
+    const was = press;
+    press = null;
+    if (!was || was.moved) return;
+    const node = nodeUnder(event);
+    if (node >= 0) {
+      setFocused(node);
+      zoomTo(node);
+    }
+  }
+
+  function onWheel(event: WheelEvent): void {
+    const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    if (!event.ctrlKey && !event.metaKey && !sideways) return;
+    event.preventDefault();
+    stopGlide();
+    const { left, right } = shown();
+    if (sideways && !event.ctrlKey) {
+      const by = (event.deltaX / size().width) * (right - left);
+      setShown(inside({ left: left + by, right: right + by }));
+      return;
+    }
+    const at = left + ((event.clientX - canvas.getBoundingClientRect().left) / size().width) * (right - left);
+    const factor = Math.exp(event.deltaY * 0.0025);
+    setShown(inside({ left: at - (at - left) * factor, right: at + (right - at) * factor }));
+  }
+
+  /** The window, kept within the root and no narrower than can be shown. */
+  function inside(wanted: Window): Window {
+    const all = whole().right;
+    const span = Math.min(all, Math.max(wanted.right - wanted.left, all * NARROWEST_WINDOW));
+    const left = Math.min(Math.max(0, wanted.left), all - span);
+    return { left, right: left + span };
+  }
+
+  const ARROWS: Readonly<Record<string, "up" | "down" | "left" | "right">> = {
+    ArrowUp: "up",
+    ArrowDown: "down",
+    ArrowLeft: "left",
+    ArrowRight: "right",
+  };
+
+  function onKeyDown(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const towards = ARROWS[event.key];
+    const at = focused() < 0 ? zoomed() : focused();
+    if (towards) moveTo(focused() < 0 ? at : neighbour(props.tree, at, towards));
+    else if (event.key === "Enter" || event.key === " ") zoomTo(at);
+    else if (event.key === "Escape" || event.key === "0") {
+      setHover(null);
+      zoomTo(0);
+    } else if (event.key === "Home") moveTo(0);
+    else if (event.key === "s") props.onSearch(props.tree.names[props.tree.name[at]]);
+    else return;
+    event.preventDefault();
+  }
+
+  function moveTo(node: number): void {
+    setHover(null);
+    setFocused(node);
+    const y = props.tree.depth[node] * ROW;
+    if (y < scroller.scrollTop) scroller.scrollTop = y;
+    else if (y + ROW > scroller.scrollTop + size().height) scroller.scrollTop = y + ROW - size().height;
+    const { left, right } = shown();
+    const target = windowOf(node);
+    // out of sight: go to the nearest frame around it that is in sight, which is what is zoomed into, or the root
+    if (target.right <= left || target.left >= right) setShown(inside(windowOf(Math.max(0, props.tree.parent[node]))));
+  }
+
+  const height = () => (props.tree.height + 1) * ROW;
+  const cardNode = () => hover()?.node ?? focused();
+  const card = createMemo(() => {
+    const node = cardNode();
+    return node >= 0 && node < props.tree.size ? node : null;
+  });
+  const place = (): JSX.CSSProperties => {
+    const { width, height: tall } = size();
+    const at = hover();
+    const node = cardNode();
+    const { left, right } = shown();
+    const x = at?.x ?? Math.max(0, ((props.tree.offset[node] - left) / (right - left)) * width);
+    const y = at?.y ?? (props.tree.depth[node] + 1) * ROW - scroller.scrollTop;
+    const below = y < tall * 0.6;
+    return {
+      left: `${Math.max(0, Math.min(x + 14, width - 372))}px`,
+      ...(below ? { top: `${y + 16}px` } : { bottom: `${tall - y + 12}px` }),
+    };
+  };
+
+  return (
+    <div class="flame">
+      <div
+        class="flame-scroll"
+        ref={scroller}
+        onScroll={() => {
+          setHover(null);
+          drawSoon();
+        }}
+      >
+        <div class="flame-space" style={{ height: `${height()}px` }}>
+          <canvas
+            ref={canvas}
+            class="flame-canvas"
+            style={{ width: `${size().width}px`, height: `${size().height}px` }}
+            tabindex="0"
+            role="application"
+            aria-roledescription="flame graph"
+            aria-label={`Flame graph of ${formatValue(props.tree.value[0], props.tree.unit)} in ${props.tree.size} frames. Arrow keys walk, Enter zooms, Escape resets, S finds all places of a function.`}
+            onPointerDown={onPointerDown}
+            onPointerMove={onPointerMove}
+            onPointerUp={onPointerUp}
+            onPointerCancel={() => (press = null)}
+            onPointerLeave={() => setHover(null)}
+            onWheel={onWheel}
+            onKeyDown={onKeyDown}
+            onBlur={() => setFocused(-1)}
+          />
+        </div>
+      </div>
+      <Show when={card()} keyed>
+        {(node) => (
+          <div class="card" style={place()} role="presentation">
+            <Card tree={props.tree} node={node} />
+          </div>
+        )}
+      </Show>
+      <div class="unseen" role="status" aria-live="polite">
+        {focused() >= 0 && focused() < props.tree.size ? spoken(props.tree, focused()) : ""}
+      </div>
+    </div>
+  );
+}
+
+/** One frame in one sentence. */
+function spoken(tree: FlameTree, node: number): string {
+  const above = Math.max(0, tree.parent[node]);
+  return (
+    `${tree.names[tree.name[node]]}, ${formatValue(tree.value[node], tree.unit)}, ` +
+    `${formatShare(tree.value[node], tree.value[0])} of all` +
+    (node > 0 ? `, ${formatShare(tree.value[node], tree.value[above])} of its caller` : "")
+  );
+}
+
+function Card(props: { tree: FlameTree; node: number }): JSX.Element {
+  const tree = props.tree;
+  const node = props.node;
+  const origin = tree.origin(node);
+  const name = tree.names[tree.name[node]];
+  const above = tree.parent[node];
+  const change = tree.diff ? tree.diff[node] : null;
+  const before = change === null ? 0 : tree.value[node] - change;
+  return (
+    <>
+      <p class="card-name">{name}</p>
+      <dl>
+        <dt>Total</dt>
+        <dd>
+          {formatValue(tree.value[node], tree.unit)} <span class="quiet">· {formatShare(tree.value[node], tree.value[0])} of all</span>
+        </dd>
+        <dt>Self</dt>
+        <dd>
+          {formatValue(tree.self[node], tree.unit)} <span class="quiet">· {formatShare(tree.self[node], tree.value[0])} of all</span>
+        </dd>
+        <Show when={above >= 0}>
+          <dt>Of caller</dt>
+          <dd>{formatShare(tree.value[node], tree.value[above])}</dd>
+        </Show>
+        <Show when={change !== null}>
+          <dt>Change</dt>
+          <dd>
+            {formatChange(change ?? 0, tree.unit)}{" "}
+            <span class="quiet">· {before > 0 ? `${formatShare(change ?? 0, before)} against ${formatValue(before, tree.unit)}` : "new"}</span>
+          </dd>
+        </Show>
+        <Show when={origin.file !== ""}>
+          <dt>Source</dt>
+          <dd class="long">
+            {origin.file}
+            {origin.line > 0 ? `:${origin.line}` : ""}
+            {origin.inlined ? " (inlined)" : ""}
+          </dd>
+        </Show>
+        <Show when={origin.systemName !== "" && origin.systemName !== name}>
+          <dt>Symbol</dt>
+          <dd class="long">{origin.systemName}</dd>
+        </Show>
+        <Show when={origin.binary !== ""}>
+          <dt>Binary</dt>
+          <dd class="long">
+            {baseName(origin.binary)}
+            {origin.buildId === "" ? "" : ` (${origin.buildId.slice(0, 12)})`}
+          </dd>
+        </Show>
+        <Show when={origin.address !== 0n}>
+          <dt>Address</dt>
+          <dd>0x{origin.address.toString(16)}</dd>
+        </Show>
+      </dl>
+    </>
+  );
+}
