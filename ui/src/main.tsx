@@ -23,7 +23,12 @@ function App(): JSX.Element {
           <Link page="explore">Explore</Link>
           <Link page="targets">Targets</Link>
         </nav>
-        <button type="button" class="control theme" onClick={toggleMode} aria-label={mode() === "dark" ? "Switch to light colours" : "Switch to dark colours"}>
+        <button
+          type="button"
+          class="control theme"
+          onClick={toggleMode}
+          aria-label={mode() === "dark" ? "Switch to light colours" : "Switch to dark colours"}
+        >
           {mode() === "dark" ? "Light" : "Dark"}
         </button>
       </header>

@@ -1,5 +1,13 @@
 /** The whole state of the screen, as the address bar holds it. */
-import { formatDuration, formatSpan, MINUTE, parseDuration, parseSpan, type Span, type TimeRange } from "./query/time-range";
+import {
+  formatDuration,
+  formatSpan,
+  MINUTE,
+  parseDuration,
+  parseSpan,
+  type Span,
+  type TimeRange,
+} from "./query/time-range";
 import type { Sort, SortKey } from "./table/rows";
 
 export type Page = "explore" | "targets";

@@ -70,7 +70,8 @@ export class Columns {
     if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
       // two halves are read far faster than a bigint is converted
       const halves = new Uint32Array(values.buffer, values.byteOffset, rows * 2);
-      const high = values instanceof BigInt64Array ? new Int32Array(values.buffer, values.byteOffset, rows * 2) : halves;
+      const high =
+        values instanceof BigInt64Array ? new Int32Array(values.buffer, values.byteOffset, rows * 2) : halves;
       for (let row = 0; row < rows; row++) out[row] = high[2 * row + 1] * 4294967296 + halves[2 * row];
     } else {
       for (let row = 0; row < rows; row++) out[row] = values[row];

@@ -76,7 +76,7 @@ function decodeBlock(input: Uint8Array, at: number, end: number, output: Uint8Ar
       at += literals;
       filled += literals;
     } else {
-      for (const stop = at + literals; at < stop; ) output[filled++] = input[at++];
+      for (const stop = at + literals; at < stop;) output[filled++] = input[at++];
     }
     // the last sequence of a block has literals only
     if (at === end) break;

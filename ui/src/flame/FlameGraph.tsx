@@ -349,11 +349,13 @@ function Card(props: { tree: FlameTree; node: number }): JSX.Element {
       <dl>
         <dt>Total</dt>
         <dd>
-          {formatValue(tree.value[node], tree.unit)} <span class="quiet">· {formatShare(tree.value[node], tree.value[0])} of all</span>
+          {formatValue(tree.value[node], tree.unit)}{" "}
+          <span class="quiet">· {formatShare(tree.value[node], tree.value[0])} of all</span>
         </dd>
         <dt>Self</dt>
         <dd>
-          {formatValue(tree.self[node], tree.unit)} <span class="quiet">· {formatShare(tree.self[node], tree.value[0])} of all</span>
+          {formatValue(tree.self[node], tree.unit)}{" "}
+          <span class="quiet">· {formatShare(tree.self[node], tree.value[0])} of all</span>
         </dd>
         <Show when={above >= 0}>
           <dt>Of caller</dt>
@@ -363,7 +365,9 @@ function Card(props: { tree: FlameTree; node: number }): JSX.Element {
           <dt>Change</dt>
           <dd>
             {formatChange(change ?? 0, tree.unit)}{" "}
-            <span class="quiet">· {before > 0 ? `${formatShare(change ?? 0, before)} against ${formatValue(before, tree.unit)}` : "new"}</span>
+            <span class="quiet">
+              · {before > 0 ? `${formatShare(change ?? 0, before)} against ${formatValue(before, tree.unit)}` : "new"}
+            </span>
           </dd>
         </Show>
         <Show when={origin.file !== ""}>

@@ -1,5 +1,6 @@
 /** The colours of frames. Fills are light on a light page and dark on a dark one, so one text colour reads on all. */
-import { baseName, hashText, type FlameTree } from "./tree";
+import type { Texts } from "../arrow/columns";
+import { hashText, type FlameTree } from "./tree";
 
 export type Mode = "light" | "dark";
 export type ColourBy = "package" | "binary";
@@ -33,11 +34,7 @@ export function palette(mode: Mode, comparison: boolean): Palette {
   const change = (steps: number, hue: number) =>
     light ? fill(0.9 - 0.055 * steps, 0.035 * steps, hue) : fill(0.36 + 0.028 * steps, 0.035 * steps, hue);
   const fills = comparison
-    ? [
-        ...[4, 3, 2, 1].map((steps) => change(steps, 250)),
-        neutral,
-        ...[1, 2, 3, 4].map((steps) => change(steps, 28)),
-      ]
+    ? [...[4, 3, 2, 1].map((steps) => change(steps, 250)), neutral, ...[1, 2, 3, 4].map((steps) => change(steps, 28))]
     : [...HUES.map((hue) => (light ? fill(0.84, 0.075, hue) : fill(0.42, 0.068, hue))), neutral];
   return {
     fills,
@@ -55,26 +52,44 @@ export function palette(mode: Mode, comparison: boolean): Palette {
 /** The colour class of every node, decided once per reply and not per frame drawn. */
 export function classify(tree: FlameTree, by: ColourBy): Uint8Array {
   if (tree.diff) return classifyChange(tree, tree.diff);
+  const { index, texts } = by === "package" ? byPackage(tree) : tree.binaries();
+  const weights = new Float64Array(texts.length);
+  for (let node = 1; node < tree.size; node++) if (index[node] >= 0) weights[index[node]] += tree.self[node];
+  const hues = assignHues(texts, weights);
   const classes = new Uint8Array(tree.size);
-  const ofGroup = tree.groups.map(hueOf);
-  const binaries = new Map<string, number>();
-  for (let node = 0; node < tree.size; node++) {
-    if (by === "package") {
-      classes[node] = ofGroup[tree.group[tree.name[node]]];
-    } else {
-      const binary = baseName(tree.origin(node).binary);
-      let hue = binaries.get(binary);
-      if (hue === undefined) binaries.set(binary, (hue = binary === "" ? NEUTRAL : hueOf(binary)));
-      classes[node] = hue;
-    }
-  }
+  for (let node = 1; node < tree.size; node++) classes[node] = index[node] < 0 ? NEUTRAL : hues[index[node]];
   classes[0] = NEUTRAL;
   return classes;
 }
 
-function hueOf(group: string): number {
-  return group === "unknown" || group === "labels" ? NEUTRAL : hashText(group) % HUES.length;
+function byPackage(tree: FlameTree): Texts {
+  return { index: Int32Array.from(tree.name, (name) => tree.group[name]), texts: tree.groups };
 }
+
+/**
+ * A hue for each group, from its name, so that it stays the same from reply to reply. The heaviest groups,
+ * one per hue, step aside for each other, so that they differ.
+ */
+function assignHues(groups: readonly string[], weights: Float64Array): Uint8Array {
+  const hues = Uint8Array.from(groups, (group) =>
+    NEUTRAL_GROUPS.has(group) ? NEUTRAL : hashText(group) % HUES.length,
+  );
+  const heaviest = Array.from(groups.keys())
+    .filter((at) => hues[at] !== NEUTRAL)
+    .sort((a, b) => weights[b] - weights[a])
+    .slice(0, HUES.length)
+    .sort((a, b) => (groups[a] < groups[b] ? -1 : 1));
+  const taken = new Set<number>();
+  for (const at of heaviest) {
+    while (taken.has(hues[at])) hues[at] = (hues[at] + HUE_STRIDE) % HUES.length;
+    taken.add(hues[at]);
+  }
+  return hues;
+}
+
+const NEUTRAL_GROUPS: ReadonlySet<string> = new Set(["", "unknown", "labels", "total"]);
+/** Shares no factor with the number of hues, so that stepping aside reaches all; large, so that it is seen. */
+const HUE_STRIDE = 5;
 
 function classifyChange(tree: FlameTree, diff: Float64Array): Uint8Array {
   const classes = new Uint8Array(tree.size);

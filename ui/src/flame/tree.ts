@@ -36,6 +36,8 @@ export interface FlameTree {
   readonly total: number;
   readonly trimmed: number;
   readonly filtered: number;
+  /** Per node: the base name of its binary. */
+  readonly binaries: () => Texts;
   /** Where a node comes from. Reads the reply's columns, so it is for one node at a time. */
   readonly origin: (node: number) => Origin;
 }
@@ -120,6 +122,10 @@ export function decodeFlameGraph(record: Uint8Array, totals: Totals, comparison:
     group,
     groups,
     ...totals,
+    binaries: lazily(() => {
+      const { index, texts } = columns.texts("mapping_file");
+      return { index: Int32Array.from(row, (from) => index[from]), texts: texts.map(baseName) };
+    }),
     origin: originReader(columns, row),
   };
 }

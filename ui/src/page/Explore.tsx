@@ -37,10 +37,17 @@ export function Explore(): JSX.Element {
   const types = loaded(tick, (_, signal) => profileTypes(signal));
   const names = createMemo(() => nameTypes(types.data() ?? []));
   const empty = createMemo(() => types.data()?.length === 0);
-  const jobs = loaded(createMemo(() => (empty() ? tick() : null)), (_, signal) => scrapeJobs(signal).catch(() => []));
-  const type = createMemo<TypeName | undefined>(() => names().find(({ id }) => id === state().type) ?? (state().type === "" ? firstType(names()) : undefined), undefined, {
-    equals: (a, b) => a?.id === b?.id,
-  });
+  const jobs = loaded(
+    createMemo(() => (empty() ? tick() : null)),
+    (_, signal) => scrapeJobs(signal).catch(() => []),
+  );
+  const type = createMemo<TypeName | undefined>(
+    () => names().find(({ id }) => id === state().type) ?? (state().type === "" ? firstType(names()) : undefined),
+    undefined,
+    {
+      equals: (a, b) => a?.id === b?.id,
+    },
+  );
 
   const timer = setInterval(() => {
     if (document.hidden) return;
@@ -74,17 +81,23 @@ export function Explore(): JSX.Element {
   const ask = createMemo<FlameAsk | null>(
     () => {
       const selector = query();
-      return selector === null ? null : { query: selector, span: selection() ?? span(), base: base(), absolute: state().absolute };
+      return selector === null
+        ? null
+        : { query: selector, span: selection() ?? span(), base: base(), absolute: state().absolute };
     },
     null,
     { equals: same },
   );
   const flame = loaded(ask, flameGraph);
   const groupable = loaded(
-    createMemo(() => {
-      const id = type()?.id;
-      return id === undefined ? null : { id, span: span() };
-    }, null, { equals: (a, b) => a?.id === b?.id }),
+    createMemo(
+      () => {
+        const id = type()?.id;
+        return id === undefined ? null : { id, span: span() };
+      },
+      null,
+      { equals: (a, b) => a?.id === b?.id },
+    ),
     (of, signal) => labelNames(of.id, of.span, signal),
   );
 
@@ -114,17 +127,34 @@ export function Explore(): JSX.Element {
                 else go({ match, zoom: "" });
               }}
             />
-            <RangePicker range={state().range} span={span()} onChange={(range) => go({ range, selection: null, base: null })} />
+            <RangePicker
+              range={state().range}
+              span={span()}
+              onChange={(range) => go({ range, selection: null, base: null })}
+            />
             <div class="joined">
               <button type="button" class="control" aria-label="Refresh now" title="Refresh now" onClick={refresh}>
                 ↻
               </button>
-              <select aria-label="Refresh by itself" title="Refresh by itself" value={state().refresh} onChange={(event) => go({ refresh: Number(event.currentTarget.value) }, "replace")}>
-                <For each={REFRESH_SECONDS}>{(seconds) => <option value={seconds}>{seconds === 0 ? "Off" : `${seconds} s`}</option>}</For>
+              <select
+                aria-label="Refresh by itself"
+                title="Refresh by itself"
+                value={state().refresh}
+                onChange={(event) => go({ refresh: Number(event.currentTarget.value) }, "replace")}
+              >
+                <For each={REFRESH_SECONDS}>
+                  {(seconds) => <option value={seconds}>{seconds === 0 ? "Off" : `${seconds} s`}</option>}
+                </For>
               </select>
             </div>
           </div>
-          <div class="progress" classList={{ on: flame.slow() || over.slow() }} role="progressbar" aria-label="Loading" aria-hidden={!(flame.slow() || over.slow())} />
+          <div
+            class="progress"
+            classList={{ on: flame.slow() || over.slow() }}
+            role="progressbar"
+            aria-label="Loading"
+            aria-hidden={!(flame.slow() || over.slow())}
+          />
 
           <Show when={types.error()}>{(error) => <Problem error={error()} onRetry={refresh} />}</Show>
           <Show when={type() === undefined && types.data()}>
@@ -146,7 +176,9 @@ export function Explore(): JSX.Element {
                   Split by
                   <select value={state().by} onChange={(event) => go({ by: event.currentTarget.value })}>
                     <option value="">nothing</option>
-                    <For each={splitChoices(groupable.data() ?? [], state().by)}>{(name) => <option value={name}>{name}</option>}</For>
+                    <For each={splitChoices(groupable.data() ?? [], state().by)}>
+                      {(name) => <option value={name}>{name}</option>}
+                    </For>
                   </select>
                 </label>
               </header>
@@ -173,11 +205,13 @@ export function Explore(): JSX.Element {
               </div>
             </section>
 
-            <section class="panel profile" aria-label="Profile">
-              <Ranges selection={selection()} base={base()} absolute={state().absolute} onCompare={compare} />
-              <Show when={flame.error()}>{(error) => <Problem error={error()} onRetry={refresh} />}</Show>
-              <Show when={flame.data()}>{(tree) => <Profile tree={tree()} ask={ask()} />}</Show>
-            </section>
+            <Show when={selection() !== null || over.error() !== undefined || over.data()?.answer.lines.length !== 0}>
+              <section class="panel profile" aria-label="Profile">
+                <Ranges selection={selection()} base={base()} absolute={state().absolute} onCompare={compare} />
+                <Show when={flame.error()}>{(error) => <Problem error={error()} onRetry={refresh} />}</Show>
+                <Show when={flame.data()}>{(tree) => <Profile tree={tree()} ask={ask()} />}</Show>
+              </section>
+            </Show>
           </Show>
         </div>
       </Show>
@@ -234,7 +268,11 @@ function NoMatch(): JSX.Element {
             Drop the selector
           </button>
         </Show>
-        <button type="button" class="control" onClick={() => go({ range: { kind: "relative", ms: 24 * 3_600_000 }, selection: null, base: null })}>
+        <button
+          type="button"
+          class="control"
+          onClick={() => go({ range: { kind: "relative", ms: 24 * 3_600_000 }, selection: null, base: null })}
+        >
           Look at the last day
         </button>
       </div>
@@ -242,11 +280,32 @@ function NoMatch(): JSX.Element {
   );
 }
 
+function NothingHere(): JSX.Element {
+  return (
+    <div class="nothing">
+      <p>There are no samples in this part of the time.</p>
+      <Show when={state().selection}>
+        <button type="button" class="control" onClick={() => go({ selection: null, base: null })}>
+          Show the whole range
+        </button>
+      </Show>
+    </div>
+  );
+}
+
 /** Which part of the time the profile is of, and what it is compared with. */
-function Ranges(props: { selection: Span | null; base: Span | null; absolute: boolean; onCompare: () => void }): JSX.Element {
+function Ranges(props: {
+  selection: Span | null;
+  base: Span | null;
+  absolute: boolean;
+  onCompare: () => void;
+}): JSX.Element {
   return (
     <div class="ranges">
-      <Show when={props.selection} fallback={<span class="quiet">The whole range. Click or drag in the graph for a part of it.</span>}>
+      <Show
+        when={props.selection}
+        fallback={<span class="quiet">The whole range. Click or drag in the graph for a part of it.</span>}
+      >
         {(chosen) => (
           <span class="chip selection">
             {describeSpan(chosen())}
@@ -274,7 +333,11 @@ function Ranges(props: { selection: Span | null; base: Span | null; absolute: bo
               </button>
             </span>
             <label>
-              <input type="checkbox" checked={!props.absolute} onChange={(event) => go({ absolute: !event.currentTarget.checked })} />
+              <input
+                type="checkbox"
+                checked={!props.absolute}
+                onChange={(event) => go({ absolute: !event.currentTarget.checked })}
+              />
               scale both to the same total
             </label>
             <span class="quiet">Shift and drag sets the base.</span>
@@ -294,7 +357,13 @@ const LAYOUTS: readonly { readonly layout: Layout; readonly text: string }[] = [
 function Profile(props: { tree: FlameTree; ask: FlameAsk | null }): JSX.Element {
   let searchBox!: HTMLInputElement;
   const [searchText, setSearchText] = createSignal(state().search);
-  createEffect(on(() => state().search, (text) => setSearchText(text), { defer: true }));
+  createEffect(
+    on(
+      () => state().search,
+      (text) => setSearchText(text),
+      { defer: true },
+    ),
+  );
   const [download, setDownload] = createSignal<"idle" | "busy" | Error>("idle");
 
   const test = createMemo(() => {
@@ -340,7 +409,7 @@ function Profile(props: { tree: FlameTree; ask: FlameAsk | null }): JSX.Element 
 
   const total = () => props.tree.value[0];
   return (
-    <Show when={props.tree.size > 1} fallback={<NoMatch />}>
+    <Show when={props.tree.size > 1} fallback={<NothingHere />}>
       <div class="profile-bar">
         <div class="search">
           <input
@@ -385,13 +454,24 @@ function Profile(props: { tree: FlameTree; ask: FlameAsk | null }): JSX.Element 
         <div class="joined" role="group" aria-label="View">
           <For each={LAYOUTS}>
             {({ layout, text }) => (
-              <button type="button" class="control" aria-pressed={state().layout === layout} onClick={() => go({ layout })}>
+              <button
+                type="button"
+                class="control"
+                aria-pressed={state().layout === layout}
+                onClick={() => go({ layout })}
+              >
                 {text}
               </button>
             )}
           </For>
         </div>
-        <button type="button" class="control" disabled={download() === "busy"} onClick={() => void save()} title="These samples as a gzipped pprof file">
+        <button
+          type="button"
+          class="control"
+          disabled={download() === "busy"}
+          onClick={() => void save()}
+          title="These samples as a gzipped pprof file"
+        >
           {download() === "busy" ? "Preparing …" : "Download pprof"}
         </button>
       </div>
@@ -425,8 +505,8 @@ function Profile(props: { tree: FlameTree; ask: FlameAsk | null }): JSX.Element 
       <p class="honesty quiet">
         {formatValue(total(), props.tree.unit)} in {formatCount(props.tree.size - 1)} frames, {props.tree.height} deep.{" "}
         <Show when={props.tree.trimmed > 0} fallback="Nothing trimmed.">
-          {formatShare(props.tree.trimmed, Math.max(props.tree.total, props.tree.trimmed))} of {formatValue(props.tree.total, props.tree.unit)} trimmed: frames too small to
-          show.
+          {formatShare(props.tree.trimmed, Math.max(props.tree.total, props.tree.trimmed))} of{" "}
+          {formatValue(props.tree.total, props.tree.unit)} trimmed: frames too small to show.
         </Show>
         <Show when={props.tree.filtered > 0}> {formatValue(props.tree.filtered, props.tree.unit)} filtered out.</Show>
         <span class="keys">Arrows walk · Enter or click zooms · Esc resets · Ctrl+wheel zooms freely · drag moves</span>
@@ -439,7 +519,10 @@ function ColourPicker(): JSX.Element {
   return (
     <label>
       Colour by
-      <select value={state().colour} onChange={(event) => go({ colour: event.currentTarget.value === "binary" ? "binary" : DEFAULTS.colour })}>
+      <select
+        value={state().colour}
+        onChange={(event) => go({ colour: event.currentTarget.value === "binary" ? "binary" : DEFAULTS.colour })}
+      >
         <option value="package">package</option>
         <option value="binary">binary</option>
       </select>

@@ -4,7 +4,10 @@ import { Show, type JSX } from "solid-js";
 import { ApiError } from "../wire/client";
 
 export function Problem(props: { error: Error; onRetry?: () => void }): JSX.Element {
-  const advice = () => (props.error instanceof ApiError ? props.error.advice : "Reload the page; if it stays, it is a defect worth reporting.");
+  const advice = () =>
+    props.error instanceof ApiError
+      ? props.error.advice
+      : "Reload the page; if it stays, it is a defect worth reporting.";
   return (
     <div class="problem" role="alert">
       <p>

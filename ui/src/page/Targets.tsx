@@ -26,7 +26,8 @@ export function Targets(): JSX.Element {
       .map((job) => ({ ...job, targets: job.targets.filter((target) => matches(target, wanted())) }))
       .filter((job) => job.targets.length > 0 || wanted() === ""),
   );
-  const count = (health: Health) => (jobs.data() ?? []).flatMap((job) => job.targets).filter((target) => target.health === health).length;
+  const count = (health: Health) =>
+    (jobs.data() ?? []).flatMap((job) => job.targets).filter((target) => target.health === health).length;
 
   return (
     <div class="page targets">
@@ -56,9 +57,7 @@ export function Targets(): JSX.Element {
                 when={wanted() === ""}
                 fallback={
                   <>
-                    <p>
-                      No target has “{state().filter}” in its job, address, labels or error.
-                    </p>
+                    <p>No target has “{state().filter}” in its job, address, labels or error.</p>
                     <button type="button" class="control" onClick={() => go({ filter: "" })}>
                       Show all
                     </button>
@@ -67,7 +66,8 @@ export function Targets(): JSX.Element {
               >
                 <h1>Nothing is scraped</h1>
                 <p>
-                  Add <code>scrape_configs</code> to <code>parca.yaml</code> and restart Decima. Profiles that are sent to it need no target.
+                  Add <code>scrape_configs</code> to <code>parca.yaml</code> and restart Decima. Profiles that are sent
+                  to it need no target.
                 </p>
                 <a href={address(DEFAULTS)}>How to add a service</a>
               </Show>
@@ -79,7 +79,10 @@ export function Targets(): JSX.Element {
               <h2>
                 {job.name} <span class="quiet">{formatCount(job.targets.length)}</span>
               </h2>
-              <Show when={job.targets.length > 0} fallback={<p class="quiet">No targets: none is configured, or relabelling drops them all.</p>}>
+              <Show
+                when={job.targets.length > 0}
+                fallback={<p class="quiet">No targets: none is configured, or relabelling drops them all.</p>}
+              >
                 <div class="job-scroll">
                   <table>
                     <thead>
@@ -147,6 +150,11 @@ function TargetRow(props: { target: ScrapeTarget; now: number }): JSX.Element {
 
 function matches(target: ScrapeTarget, wanted: string): boolean {
   if (wanted === "") return true;
-  const text = [target.job, target.url, target.lastError, ...target.labels.map(({ name, value }) => `${name}=${value}`)].join("\n");
+  const text = [
+    target.job,
+    target.url,
+    target.lastError,
+    ...target.labels.map(({ name, value }) => `${name}=${value}`),
+  ].join("\n");
   return text.toLowerCase().includes(wanted);
 }

@@ -38,11 +38,17 @@ export function Welcome(props: { jobs: readonly Job[] | undefined }): JSX.Elemen
       <h1>No profiles yet</h1>
       <Show
         when={targets().length > 0}
-        fallback={<p>Decima runs, and nothing has sent it a profile. Add a service in one of two ways; this page notices by itself.</p>}
+        fallback={
+          <p>
+            Decima runs, and nothing has sent it a profile. Add a service in one of two ways; this page notices by
+            itself.
+          </p>
+        }
       >
         <p class="waiting" role="status">
           <span class="pulse" aria-hidden="true" />
-          {targets().length === 1 ? "One target is" : `${targets().length} targets are`} being scraped; the first profile arrives after one scrape interval.{" "}
+          {targets().length === 1 ? "One target is" : `${targets().length} targets are`} being scraped; the first
+          profile arrives after one scrape interval.{" "}
           <Show when={failing() > 0}>
             <a href={address({ ...DEFAULTS, page: "targets" })}>{failing()} failing: see why</a>
           </Show>
@@ -80,10 +86,13 @@ function Snippet(props: { text: string; name: string }): JSX.Element {
   }
   return (
     <div class="snippet">
+      <header>
+        <span class="quiet">{props.name}</span>
+        <button type="button" class="control" aria-label={`Copy the ${props.name}`} onClick={() => void copy()}>
+          {copied() ? "Copied" : "Copy"}
+        </button>
+      </header>
       <pre tabindex="0">{props.text}</pre>
-      <button type="button" class="control" aria-label={`Copy the ${props.name}`} onClick={() => void copy()}>
-        {copied() ? "Copied" : "Copy"}
-      </button>
     </div>
   );
 }

@@ -57,7 +57,15 @@ export function RangePicker(props: RangePickerProps): JSX.Element {
         button.focus();
       }}
     >
-      <button ref={button} type="button" class="control" aria-haspopup="dialog" aria-expanded={open()} aria-label={`Time range: ${describe(props.range)}`} onClick={() => setOpen(!open())}>
+      <button
+        ref={button}
+        type="button"
+        class="control"
+        aria-haspopup="dialog"
+        aria-expanded={open()}
+        aria-label={`Time range: ${describe(props.range)}`}
+        onClick={() => setOpen(!open())}
+      >
         {describe(props.range)}
         <span class="caret" aria-hidden="true" />
       </button>
@@ -66,7 +74,11 @@ export function RangePicker(props: RangePickerProps): JSX.Element {
           <div class="presets">
             <For each={PRESETS}>
               {({ ms, text }) => (
-                <button type="button" aria-pressed={props.range.kind === "relative" && props.range.ms === ms} onClick={() => choose({ kind: "relative", ms })}>
+                <button
+                  type="button"
+                  aria-pressed={props.range.kind === "relative" && props.range.ms === ms}
+                  onClick={() => choose({ kind: "relative", ms })}
+                >
                   {text}
                 </button>
               )}

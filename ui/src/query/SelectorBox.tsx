@@ -57,7 +57,10 @@ export function SelectorBox(props: SelectorBoxProps): JSX.Element {
       case "label":
         return rank(names.data() ?? [], at.typed, SUGGESTIONS_MAX).map((each) => ({ text: each }));
       case "operator":
-        return OPERATORS.filter((each) => each.text.startsWith(at.typed)).map((each) => ({ text: each.text, about: each.meaning }));
+        return OPERATORS.filter((each) => each.text.startsWith(at.typed)).map((each) => ({
+          text: each.text,
+          about: each.meaning,
+        }));
       case "value": {
         const known = values.data();
         const list = known?.name === at.label ? known.list : [];

@@ -10,8 +10,20 @@ export const OPERATORS: readonly { readonly text: string; readonly meaning: stri
 /** Where the caret stands: `from..to` is what a suggestion replaces, `typed` what of it is there already. */
 export type Place =
   | { readonly kind: "label"; readonly typed: string; readonly from: number; readonly to: number }
-  | { readonly kind: "operator"; readonly label: string; readonly typed: string; readonly from: number; readonly to: number }
-  | { readonly kind: "value"; readonly label: string; readonly typed: string; readonly from: number; readonly to: number }
+  | {
+      readonly kind: "operator";
+      readonly label: string;
+      readonly typed: string;
+      readonly from: number;
+      readonly to: number;
+    }
+  | {
+      readonly kind: "value";
+      readonly label: string;
+      readonly typed: string;
+      readonly from: number;
+      readonly to: number;
+    }
   | { readonly kind: "none" };
 
 /** Reads the matchers up to the caret: `label operator "value"`, divided by commas. */
@@ -30,7 +42,8 @@ export function placeAt(text: string, caret: number): Place {
     const operatorFrom = at;
     at = skip(text, at, /[=!~]/);
     const operator = text.slice(operatorFrom, at);
-    if (caret <= at && !isWhole(operator, text, at)) {
+    // with a whole operator before the caret, the value comes next
+    if (caret <= at && !OPERATORS.some((each) => each.text === operator)) {
       const from = operator === "" ? gap : operatorFrom;
       return { kind: "operator", label, typed: text.slice(operatorFrom, Math.max(caret, operatorFrom)), from, to: at };
     }
@@ -50,11 +63,6 @@ export function placeAt(text: string, caret: number): Place {
     if (caret === to) return { kind: "none" };
     at = to;
   }
-}
-
-/** An operator that needs nothing more, with the caret right behind it: the value comes next. */
-function isWhole(operator: string, text: string, at: number): boolean {
-  return OPERATORS.some((each) => each.text === operator) && (operator !== "=" || at === text.length || text[at] === '"');
 }
 
 function skip(text: string, at: number, over: RegExp): number {
@@ -79,7 +87,11 @@ export function quote(value: string): string {
 }
 
 /** Puts a suggestion in its place; returns the text and where the caret goes. */
-export function accept(text: string, place: Exclude<Place, { kind: "none" }>, suggestion: string): { text: string; caret: number } {
+export function accept(
+  text: string,
+  place: Exclude<Place, { kind: "none" }>,
+  suggestion: string,
+): { text: string; caret: number } {
   const put = place.kind === "value" ? quote(suggestion) : suggestion;
   const before = text.slice(0, place.from);
   return { text: before + put + text.slice(place.to), caret: before.length + put.length };
@@ -101,7 +113,9 @@ export function withoutBraces(text: string): string {
 
 /** A matcher added to matchers, replacing one of equality on the same label. */
 export function withMatcher(matchers: string, label: string, value: string): string {
-  const other = splitMatchers(matchers).filter((each) => !each.startsWith(`${label}=`) || each.startsWith(`${label}=~`));
+  const other = splitMatchers(matchers).filter(
+    (each) => !each.startsWith(`${label}=`) || each.startsWith(`${label}=~`),
+  );
   return other.concat(`${label}=${quote(value)}`).join(", ");
 }
 

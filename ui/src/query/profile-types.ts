@@ -10,6 +10,8 @@ export interface TypeName {
   readonly group: Group;
   readonly unit: string;
   readonly delta: boolean;
+  /** Place in the picker. */
+  readonly rank: number;
 }
 
 export const GROUPS = ["CPU", "Memory", "Waiting", "Concurrency", "Other"] as const;
@@ -17,14 +19,22 @@ export type Group = (typeof GROUPS)[number];
 
 type Known = readonly [key: string, group: Group, title: string, about: string];
 
-/** `name:sample_type`, or `:sample_type` whatever the name is. The first that fits counts. */
+/**
+ * `name:sample_type`, or `:sample_type` whatever the name is. The first that fits counts; the order is also
+ * the picker's.
+ */
 const KNOWN: readonly Known[] = [
   ["process_cpu:cpu", "CPU", "CPU time", "Time on the processor."],
   ["process_cpu:samples", "CPU", "CPU samples", "How often code was seen on the processor."],
   ["parca_agent:samples", "CPU", "CPU (agent)", "Where the agent saw code on the processor, whole machine."],
   ["parca_agent:wallclock", "Waiting", "Off-CPU time (agent)", "Time off the processor, as the agent saw it."],
   ["parca_agent_cpu:samples", "CPU", "CPU (agent)", "Where the agent saw code on the processor, whole machine."],
-  ["otel_profiler:samples", "CPU", "CPU (OpenTelemetry)", "Where the OpenTelemetry profiler saw code on the processor."],
+  [
+    "otel_profiler:samples",
+    "CPU",
+    "CPU (OpenTelemetry)",
+    "Where the OpenTelemetry profiler saw code on the processor.",
+  ],
   ["fgprof:samples", "CPU", "Wall-clock samples", "Goroutines on and off the processor, counted alike."],
   ["fgprof:time", "CPU", "Wall-clock time", "Time on and off the processor."],
   ["goroutine:goroutine", "Concurrency", "Goroutines", "Goroutines alive, by where they stand."],
@@ -53,8 +63,14 @@ export function typeId(type: ProfileType): string {
 export function describeType(type: ProfileType): TypeName {
   const key = `${type.name}:${type.sampleType}`;
   const known = KNOWN.find(([each]) => each === key) ?? KNOWN.find(([each]) => each === `:${type.sampleType}`);
-  const [, group, title, about] = known ?? ["", "Other" as const, compose(type), `${words(type.sampleType)} of ${type.name}.`];
-  return { id: typeId(type), title, about, group, unit: type.sampleUnit, delta: type.delta };
+  const [, group, title, about] = known ?? [
+    "",
+    "Other" as const,
+    compose(type),
+    `${words(type.sampleType)} of ${type.name}.`,
+  ];
+  const rank = GROUPS.indexOf(group) * KNOWN.length + (known ? KNOWN.indexOf(known) : 0);
+  return { id: typeId(type), title, about, group, unit: type.sampleUnit, delta: type.delta, rank };
 }
 
 /** `page_faults`, `count` of `kernel` -> `Kernel: page faults`; the unit where it says something. */
@@ -80,14 +96,17 @@ export function nameTypes(types: readonly ProfileType[]): TypeName[] {
     const same = alike(name.title);
     if (same.length === 1) return name;
     const byName = same.filter((each) => each.type.name === type.name).length === 1;
-    const apart = byName ? type.name : type.delta ? `${type.name}, per interval` : `${type.name}, ${type.periodType || "snapshot"}`;
+    const apart = byName
+      ? type.name
+      : type.delta
+        ? `${type.name}, per interval`
+        : `${type.name}, ${type.periodType || "snapshot"}`;
     return { ...name, title: `${name.title} – ${apart}` };
   });
-  const place = (name: TypeName) => GROUPS.indexOf(name.group);
-  return told.sort((a, b) => place(a) - place(b) || (a.title < b.title ? -1 : 1));
+  return told.sort((a, b) => a.rank - b.rank || (a.title < b.title ? -1 : 1));
 }
 
-/** What to show first: CPU time if there is any, else memory in use, else whatever there is. */
+/** What to show first: of CPU types the first; else memory in use; else whatever there is. */
 export function firstType(types: readonly TypeName[]): TypeName | undefined {
-  return types.find((each) => each.title.startsWith("CPU")) ?? types.find((each) => each.id.includes(":inuse_space:")) ?? types[0];
+  return types.find(({ group }) => group === "CPU") ?? types.find(({ id }) => id.includes(":inuse_space:")) ?? types[0];
 }

@@ -125,8 +125,10 @@ export function SeriesGraph(props: SeriesGraphProps): JSX.Element {
     context.textAlign = "center";
     const long = props.span.to - props.span.from > 36 * HOUR;
     for (const tick of timeTicks(props.span.from, props.span.to, Math.max(2, Math.floor(plotWidth() / 90)))) {
-      const seconds = tick % 60_000 !== 0;
-      context.fillText(long ? `${formatDay(tick)} ${formatClock(tick, false)}` : formatClock(tick, seconds), xOf(tick), HEIGHT - 9);
+      const text = long ? `${formatDay(tick)} ${formatClock(tick, false)}` : formatClock(tick, tick % 60_000 !== 0);
+      const half = context.measureText(text).width / 2;
+      // a text that would be cut at the edge is moved inwards
+      context.fillText(text, Math.min(xOf(tick), width() - half - 2), HEIGHT - 9);
     }
 
     context.save();
@@ -259,7 +261,11 @@ export function SeriesGraph(props: SeriesGraphProps): JSX.Element {
         />
         <Show when={reading()}>
           {(now) => (
-            <div class="card reading" classList={{ left: pointX(now().at) > width() - 260 }} style={{ left: `${pointX(now().at)}px` }}>
+            <div
+              class="card reading"
+              classList={{ left: pointX(now().at) > width() - 260 }}
+              style={{ left: `${pointX(now().at)}px` }}
+            >
               <p class="quiet">{describeSpan(bucketOf(now().at))}</p>
               <For each={now().values}>
                 {({ i, value }) => (
@@ -295,7 +301,9 @@ export function SeriesGraph(props: SeriesGraphProps): JSX.Element {
             )}
           </For>
           <Show when={props.series.lines.length > LINES_MAX}>
-            <span class="quiet">the {LINES_MAX} largest of {formatCount(props.series.lines.length)}</span>
+            <span class="quiet">
+              the {LINES_MAX} largest of {formatCount(props.series.lines.length)}
+            </span>
           </Show>
         </figcaption>
       </Show>
@@ -303,7 +311,10 @@ export function SeriesGraph(props: SeriesGraphProps): JSX.Element {
   );
 }
 
-function spokenReading(reading: { at: number; values: readonly { value: number | undefined }[] } | null, unit: string): string {
+function spokenReading(
+  reading: { at: number; values: readonly { value: number | undefined }[] } | null,
+  unit: string,
+): string {
   if (!reading) return "";
   const values = reading.values.map(({ value }) => formatRate(value ?? 0, unit)).join(", ");
   return `${formatClock(reading.at)}: ${values}`;
@@ -319,7 +330,10 @@ export function formatRate(value: number, unit: string): string {
 function gapOf(times: Float64Array, stepMs: number): number {
   let usual = stepMs;
   if (times.length > 2) {
-    const apart = times.slice(1).map((time, i) => time - times[i]).sort();
+    const apart = times
+      .slice(1)
+      .map((time, i) => time - times[i])
+      .sort();
     usual = Math.max(usual, apart[apart.length >> 1]);
   }
   return usual * 2.5;

@@ -15,7 +15,9 @@ export function valueTicks(max: number, most: number, binary: boolean): number[]
 }
 
 const SECOND = 1000;
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
+const STEPS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+];
 
 /** Round local times within `from..to` (ms), at most `most`. */
 export function timeTicks(from: number, to: number, most: number): number[] {

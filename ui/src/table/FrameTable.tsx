@@ -43,7 +43,9 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
   });
   const order = createMemo(() => arrange(props.tree, rows(), props.sort, test()));
   const first = createMemo(() => Math.max(0, Math.floor(top() / ROW) - SPARE));
-  const visible = createMemo(() => Array.from(order().subarray(first(), first() + Math.ceil(height() / ROW) + 2 * SPARE)));
+  const visible = createMemo(() =>
+    Array.from(order().subarray(first(), first() + Math.ceil(height() / ROW) + 2 * SPARE)),
+  );
   const all = () => props.tree.value[0];
   const quoted = (row: number) => `"${props.tree.names[rows().name[row]]}"`;
 
@@ -76,13 +78,20 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
     const at = Number((document.activeElement as HTMLElement | null)?.dataset["at"] ?? -1) + towards;
     if (at < 0 || at >= order().length) return;
     if (at * ROW < scroller.scrollTop) scroller.scrollTop = at * ROW;
-    else if ((at + 1) * ROW > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = (at + 1) * ROW - scroller.clientHeight;
+    else if ((at + 1) * ROW > scroller.scrollTop + scroller.clientHeight)
+      scroller.scrollTop = (at + 1) * ROW - scroller.clientHeight;
     setTop(scroller.scrollTop);
     scroller.querySelector<HTMLElement>(`[data-at="${at}"]`)?.focus();
   }
 
   return (
-    <div class="table" classList={{ "with-diff": rows().diff !== null }} role="table" aria-label="Functions" aria-rowcount={order().length + 1}>
+    <div
+      class="table"
+      classList={{ "with-diff": rows().diff !== null }}
+      role="table"
+      aria-label="Functions"
+      aria-rowcount={order().length + 1}
+    >
       <div class="table-filter">
         <input
           type="search"
@@ -105,7 +114,13 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
         </Show>
         <Head key="name" text="Function" about="By name" />
       </div>
-      <div class="table-scroll" ref={scroller} onScroll={() => setTop(scroller.scrollTop)} onKeyDown={onKeyDown} role="rowgroup">
+      <div
+        class="table-scroll"
+        ref={scroller}
+        onScroll={() => setTop(scroller.scrollTop)}
+        onKeyDown={onKeyDown}
+        role="rowgroup"
+      >
         <Show when={order().length > 0} fallback={<p class="quiet nothing">No function has this in its name.</p>}>
           <div style={{ height: `${order().length * ROW}px`, position: "relative" }}>
             <div style={{ transform: `translateY(${first() * ROW}px)` }}>

@@ -42,7 +42,12 @@ export interface Sort {
 }
 
 /** Positions in `rows`, filtered and in order; equal rows by name. */
-export function arrange(tree: FlameTree, rows: Rows, sort: Sort, keep: ((name: string) => boolean) | null): Uint32Array {
+export function arrange(
+  tree: FlameTree,
+  rows: Rows,
+  sort: Sort,
+  keep: ((name: string) => boolean) | null,
+): Uint32Array {
   const nameAt = (row: number) => tree.names[rows.name[row]];
   const all = Uint32Array.from(rows.name.keys());
   const kept = keep ? all.filter((row) => keep(nameAt(row))) : all;

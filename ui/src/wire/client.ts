@@ -72,7 +72,9 @@ async function asked<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    throw error instanceof Error && !(error instanceof ConnectError) && error.name !== "TypeError" ? error : explain(error);
+    throw error instanceof Error && !(error instanceof ConnectError) && error.name !== "TypeError"
+      ? error
+      : explain(error);
   }
 }
 
@@ -127,7 +129,10 @@ export async function series(
   // counted samples come back as the time that they stand for
   const unit = first?.sampleType?.unit || ask.unit;
   const kind = first?.sampleType?.type ?? "";
-  return { lines, unit: delta ? (unit === "nanoseconds" && (kind === "cpu" || kind === "") ? "cores" : `${unit}/s`) : unit };
+  return {
+    lines,
+    unit: delta ? (unit === "nanoseconds" && (kind === "cpu" || kind === "") ? "cores" : `${unit}/s`) : unit,
+  };
 }
 
 export interface FlameAsk {
@@ -140,7 +145,8 @@ export interface FlameAsk {
 /** The flame graph of a range, or of its change against a base. */
 export async function flameGraph(ask: FlameAsk, signal: AbortSignal): Promise<FlameTree> {
   const reply = await asked(() => queries.query(request(ask, QueryRequest_ReportType.FLAMEGRAPH_ARROW), { signal }));
-  if (reply.report.case !== "flamegraphArrow") throw new ApiError("The server sent another report.", "Reload the page.", false);
+  if (reply.report.case !== "flamegraphArrow")
+    throw new ApiError("The server sent another report.", "Reload the page.", false);
   const { record, unit, trimmed } = reply.report.value;
   const totals = { unit, total: Number(reply.total), trimmed: Number(trimmed), filtered: Number(reply.filtered) };
   return decodeFlameGraph(record, totals, ask.base !== null);
@@ -164,7 +170,12 @@ function request(ask: FlameAsk, reportType: QueryRequest_ReportType): Partial<Om
       mode: ProfileDiffSelection_Mode.MERGE,
       options: { case: "merge", value: merge(span) },
     });
-  const diff = { $typeName: "parca.query.v1alpha1.DiffProfile" as const, a: side(ask.base), b: side(ask.span), absolute: ask.absolute };
+  const diff = {
+    $typeName: "parca.query.v1alpha1.DiffProfile" as const,
+    a: side(ask.base),
+    b: side(ask.span),
+    absolute: ask.absolute,
+  };
   return { mode: QueryRequest_Mode.DIFF, options: { case: "diff", value: diff }, reportType };
 }
 
