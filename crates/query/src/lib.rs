@@ -8,11 +8,22 @@
 //! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`report`] answers
 //! as columns · [`selector`] which series · [`error`] refusals.
 
+mod answer;
+mod catalogue;
+pub mod engine;
 pub mod error;
+mod flame;
+mod frames;
+mod merge;
+mod metadata;
+mod pick;
+mod range;
 pub mod report;
 pub mod request;
 pub mod selector;
+mod table;
 
+pub use engine::{Context, Engine, EngineOptions, Source};
 pub use error::{ErrorKind, QueryError};
 pub use report::{FlameGraph, ProfileMetadata, QueryReply, RangeSample, Report, Series, Table};
 pub use request::{LabelsRequest, QueryRequest, RangeRequest, ReportType, Selection, TypesRequest, ValuesRequest};

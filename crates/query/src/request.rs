@@ -140,6 +140,10 @@ pub(crate) enum Validated {
 }
 
 impl QueryRequest {
+    pub(crate) fn is_diff(&self) -> bool {
+        matches!(self.options, Some(QueryOptions::Diff { .. }))
+    }
+
     /// Checks what Parca checks, in its words, before any data is touched.
     pub(crate) fn validate(&self) -> Result<(Validated, ReportType), QueryError> {
         let mut problems = Problems::default();

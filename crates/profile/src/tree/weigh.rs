@@ -4,7 +4,7 @@ use super::NameTree;
 use crate::symbols::NONE;
 
 /// What a tree's nodes carry: a value, or a value beside its change. Sums saturate at the bounds of `i64`.
-pub trait Weight: Copy + PartialEq + std::fmt::Debug {
+pub trait Weight: Copy + PartialEq + std::fmt::Debug + Send + Sync {
     const ZERO: Self;
     fn plus(self, other: Self) -> Self;
     fn value(self) -> i64;

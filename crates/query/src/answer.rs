@@ -1,0 +1,133 @@
+//! From a validated request to a report.
+
+use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
+
+use crate::engine::{Context, Engine};
+use crate::error::QueryError;
+use crate::flame;
+use crate::merge::{PartSums, Scope, Side, in_parallel};
+use crate::metadata;
+use crate::report::{QueryReply, Report};
+use crate::request::{QueryRequest, ReportType, Validated};
+use crate::table;
+
+pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) -> Result<QueryReply, QueryError> {
+    let (validated, report_type) = request.validate()?;
+    let (scope, base) = match &validated {
+        Validated::Select(selected) => (Scope::new(selected)?, None),
+        Validated::Diff { base, compare, absolute } => (Scope::new(compare)?, Some((Scope::new(base)?, *absolute))),
+    };
+    if report_type == ReportType::Metadata {
+        // of a diff: of what is compared
+        let metadata = if scope.single { None } else { Some(metadata::merged(engine, context, &scope)?) };
+        return Ok(QueryReply { total: 0, filtered: 0, report: Report::Metadata(metadata) });
+    }
+    let Some((base_scope, absolute)) = base else {
+        if report_type == ReportType::Pprof {
+            return Err(unencodable());
+        }
+        let side = Side::sum(engine, context, &scope)?;
+        let parts: Vec<&PartSums> = side.parts.iter().collect();
+        let merged = Merged::new(engine, context, &parts, |part, _| part.sums.sum.clone())?;
+        return merged.report(engine, context, request, report_type, &scope, side.total);
+    };
+
+    let base = Side::sum(engine, context, &base_scope)
+        .map_err(|error| QueryError { message: in_diff("base", &error), ..error })?;
+    let compare = Side::sum(engine, context, &scope)
+        .map_err(|error| QueryError { message: in_diff("compare", &error), ..error })?;
+    let scale = if absolute { 1.0 } else { scale(base.total, compare.total) };
+    if report_type == ReportType::Pprof {
+        return Err(unencodable());
+    }
+    // what is compared comes first: metadata is the first contributor's
+    let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
+    let merged = Merged::new(engine, context, &parts, |part, index| {
+        let sums = part.sums.sum.iter();
+        if index < compare.parts.len() {
+            sums.map(|&value| Change { value, diff: value }).collect()
+        } else {
+            sums.map(|&value| Change { value: 0, diff: scaled(value, scale).saturating_neg() }).collect()
+        }
+    })?;
+    merged.report(engine, context, request, report_type, &scope, compare.total)
+}
+
+fn unencodable() -> QueryError {
+    QueryError::new(crate::ErrorKind::Unimplemented, "pprof reports wait for the encoder")
+}
+
+/// Parca's words for a side of a diff that failed.
+fn in_diff(side: &str, error: &QueryError) -> String {
+    match error.kind {
+        crate::ErrorKind::NotFound => {
+            format!("reading {side} profile: rpc error: code = NotFound desc = {}", error.message)
+        }
+        _ => format!("reading {side} profile: {}", error.message),
+    }
+}
+
+/// By how much the base is multiplied in a relative diff, so that both sides have one total.
+fn scale(base: i64, compare: i64) -> f64 {
+    if base <= 0 || compare <= 0 { 1.0 } else { compare as f64 / base as f64 }
+}
+
+/// Cut towards 0, saturating.
+pub(crate) fn scaled(value: i64, scale: f64) -> i64 {
+    if scale == 1.0 { value } else { (value as f64 * scale) as i64 }
+}
+
+/// All parts' trees as one, and what leads back to the parts.
+pub(crate) struct Merged<'a, W> {
+    pub(crate) parts: Vec<&'a PartSums>,
+    /// Per part: which nodes of its name tree a seen stack passes through.
+    pub(crate) seen: Vec<Vec<bool>>,
+    pub(crate) union: FrameUnion,
+    pub(crate) tree: WeightedTree<W>,
+}
+
+impl<'a, W: Weight> Merged<'a, W> {
+    fn new(
+        engine: &Engine,
+        context: &Context,
+        parts: &[&'a PartSums],
+        weights: impl Fn(&PartSums, usize) -> Vec<W> + Sync,
+    ) -> Result<Self, QueryError> {
+        let keys: Vec<&[Key]> = parts.iter().map(|part| part.name_tree.frames.key.as_slice()).collect();
+        let union = FrameUnion::new(&keys);
+        let indices: Vec<usize> = (0..parts.len()).collect();
+        let trees = in_parallel(engine.options().threads, &indices, |&index| {
+            context.check()?;
+            let part = parts[index];
+            let tree = &part.name_tree;
+            let seen = profile::tree::weigh::seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
+            let weights = weights(part, index);
+            Ok((WeightedTree::new(tree, weights, &part.sums.seen, &seen, &union.row[index]), seen))
+        })?;
+        let (trees, seen): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
+        context.check()?;
+        Ok(Self { parts: parts.to_vec(), seen, union, tree: join::join_all(trees) })
+    }
+
+    fn report(
+        &self,
+        engine: &Engine,
+        context: &Context,
+        request: &QueryRequest,
+        report_type: ReportType,
+        scope: &Scope,
+        total: i64,
+    ) -> Result<QueryReply, QueryError> {
+        let unit = scope.value_type().unit.clone();
+        let report = if report_type == ReportType::Table {
+            Report::Table(table::table(context, self, unit, request.is_diff())?)
+        } else {
+            let cut = flame::Cut {
+                threshold: request.node_trim_threshold.unwrap_or(0.0),
+                node_budget: engine.options().node_budget,
+            };
+            Report::FlameGraph(flame::flame_graph(engine, context, self, unit, cut)?)
+        };
+        Ok(QueryReply { total, filtered: 0, report })
+    }
+}

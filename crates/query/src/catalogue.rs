@@ -1,0 +1,160 @@
+//! What there is: profile types, label names, label values. Reads profile rows, never samples.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use profile::{ProfileType, Stream, ValueType};
+use store::part::Part;
+
+use crate::engine::{Context, Engine};
+use crate::error::QueryError;
+use crate::pick::{Query, set_labels};
+use crate::request::{LabelsRequest, TypesRequest, ValuesRequest};
+
+impl TypesRequest {
+    /// Inclusive bounds; `None` for all times.
+    fn range(&self) -> Option<(i64, i64)> {
+        match (self.start.unwrap_or(0), self.end.unwrap_or(0)) {
+            (0, _) | (_, 0) => None,
+            (start, end) => Some((start.saturating_add(1), end.saturating_sub(1))),
+        }
+    }
+}
+
+pub(crate) fn profile_types(
+    engine: &Engine,
+    context: &Context,
+    request: &TypesRequest,
+) -> Result<Vec<ProfileType>, QueryError> {
+    let mut types = BTreeSet::new();
+    for part in engine.parts(context, request.range()) {
+        context.check()?;
+        for stream in present_streams(&*part, request) {
+            for (value, _) in stream.values.iter().enumerate().filter(|(_, present)| **present) {
+                types.insert(stream.stream.profile_type(value));
+            }
+        }
+    }
+    Ok(types.into_iter().collect())
+}
+
+pub(crate) fn has_profile_data(engine: &Engine, context: &Context, request: &TypesRequest) -> Result<bool, QueryError> {
+    for part in engine.parts(context, request.range()) {
+        context.check()?;
+        if !present_streams(&*part, request).is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(crate) fn labels(engine: &Engine, context: &Context, request: &LabelsRequest) -> Result<Vec<String>, QueryError> {
+    let query = if request.profile_type.is_empty() {
+        None
+    } else {
+        Some(Query::parse(&with_matchers(&request.profile_type, &request.matchers))?)
+    };
+    let mut names = BTreeSet::new();
+    for part in engine.parts(context, request.bounds.range()) {
+        context.check()?;
+        for_each_label(&*part, &request.bounds, query.as_ref(), &mut |name, _| {
+            if !names.contains(name) {
+                names.insert(name.to_owned());
+            }
+        })?;
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Matchers are ignored, as in Parca; a profile type is heeded.
+pub(crate) fn values(engine: &Engine, context: &Context, request: &ValuesRequest) -> Result<Vec<String>, QueryError> {
+    let query = if request.profile_type.is_empty() { None } else { Some(Query::parse(&request.profile_type)?) };
+    let mut values = BTreeSet::new();
+    for part in engine.parts(context, request.bounds.range()) {
+        context.check()?;
+        for_each_label(&*part, &request.bounds, query.as_ref(), &mut |name, value| {
+            if name == request.label_name && !values.contains(value) {
+                values.insert(value.to_owned());
+            }
+        })?;
+    }
+    Ok(values.into_iter().collect())
+}
+
+/// `type{matcher,matcher}`: matchers are joined into the braces, as in Parca.
+fn with_matchers(profile_type: &str, matchers: &[String]) -> String {
+    if matchers.is_empty() { profile_type.to_owned() } else { format!("{profile_type}{{{}}}", matchers.join(",")) }
+}
+
+/// A stream with profiles in the range.
+struct Present<'a> {
+    row: u32,
+    stream: &'a Stream,
+    /// Per sample type, whether any sample has a value.
+    values: Vec<bool>,
+}
+
+fn present_streams<'a>(part: &'a dyn Part, bounds: &TypesRequest) -> Vec<Present<'a>> {
+    let range = bounds.range();
+    let profiles = part.profiles();
+    let mut present: Vec<Option<Vec<bool>>> = vec![None; part.streams().len()];
+    for profile in 0..profiles.len() {
+        let (first, last) = (profiles.time[profile], profiles.time_max[profile]);
+        if range.is_some_and(|(start, end)| last < start || first > end) {
+            continue;
+        }
+        let stream = profiles.stream[profile] as usize;
+        let width = part.streams()[stream].sample_types.len();
+        let values = present[stream].get_or_insert_with(|| vec![false; width]);
+        if !values.iter().all(|&present| present) {
+            for (value, present) in values.iter_mut().enumerate() {
+                *present |= profiles.total(profile, value).1 > 0;
+            }
+        }
+    }
+    let rows = present.into_iter().zip(part.streams()).enumerate();
+    rows.filter_map(|(row, (values, stream))| {
+        let values = values.filter(|values| values.contains(&true))?;
+        Some(Present { row: row as u32, stream, values })
+    })
+    .collect()
+}
+
+/// Visits labels of streams and of their samples; some more than once.
+fn for_each_label(
+    part: &dyn Part,
+    bounds: &TypesRequest,
+    query: Option<&Query>,
+    visit: &mut dyn FnMut(&str, &str),
+) -> Result<(), QueryError> {
+    let picks = query.map(|query| query.streams(part)).transpose()?;
+    let mut sample_labels: BTreeMap<u32, bool> = BTreeMap::new();
+    for present in present_streams(part, bounds) {
+        let mut filter = None;
+        if let Some(picks) = &picks {
+            match &picks[present.row as usize] {
+                Some(pick) if pick.values.iter().any(|&value| present.values[usize::from(value)]) => {
+                    filter = pick.label_sets.clone();
+                }
+                _ => continue,
+            }
+        }
+        present.stream.labels.iter().for_each(|(name, value)| visit(name, value));
+        for &set in part.stream_label_sets(present.row)?.iter().filter(|&&set| set != 0) {
+            if filter.as_ref().is_none_or(|filter| filter[set as usize]) {
+                sample_labels.insert(set, true);
+            }
+        }
+    }
+    if !sample_labels.is_empty() {
+        let sets = part.label_sets()?;
+        for &set in sample_labels.keys() {
+            set_labels(&sets, set).for_each(|(name, value)| visit(&name, &value));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a rate of this type is in cores: ns of CPU per ns.
+pub(crate) fn is_cpu_time(value_type: &ValueType) -> bool {
+    value_type.kind == "cpu" && value_type.unit == "nanoseconds"
+}

@@ -1,0 +1,212 @@
+//! The flame graph: cut the merged tree to what is worth showing, then say what its rows are.
+
+use profile::tree::{Weight, WeightedTree, ends, parents};
+
+use crate::answer::Merged;
+use crate::engine::{Context, Engine};
+use crate::error::QueryError;
+use crate::frames::{Contributor, FrameColumnsBuilder, Kept, contributors};
+use crate::report::{FlameGraph, Lists};
+
+/// What is left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// Percent of its parent that a node must exceed, so that 0 leaves out what is not positive.
+    pub(crate) threshold: f32,
+    /// Most rows, root included: the largest stay.
+    pub(crate) node_budget: usize,
+}
+
+pub(crate) fn flame_graph<W: Weight>(
+    engine: &Engine,
+    context: &Context,
+    merged: &Merged<'_, W>,
+    unit: String,
+    cut: Cut,
+) -> Result<FlameGraph, QueryError> {
+    let tree = &merged.tree;
+    let cumulative = tree.cumulative();
+    let (nodes, trimmed) = select(tree, &cumulative, cut);
+    context.check()?;
+
+    let depth: Vec<u16> = nodes.iter().map(|&node| tree.depth[node as usize]).collect();
+    let kept = Kept { end: ends(&depth), frame: nodes.iter().map(|&node| tree.frame[node as usize]).collect(), depth };
+    let contributors = contributors(engine, context, merged, &kept)?;
+    context.check()?;
+    let order = ByName::new(merged, &kept, &contributors);
+
+    let rows = nodes.len();
+    let mut graph = FlameGraph {
+        unit,
+        height: i32::try_from(tree.height()).unwrap_or(i32::MAX),
+        trimmed,
+        parent: Vec::with_capacity(rows),
+        cumulative: Vec::with_capacity(rows),
+        flat: Vec::with_capacity(rows),
+        diff: Vec::with_capacity(rows),
+        depth: Vec::with_capacity(rows),
+        value_offset: Vec::with_capacity(rows),
+        ..FlameGraph::default()
+    };
+    let mut columns = FrameColumnsBuilder::new(&merged.parts);
+    let mut row_of = vec![0u32; rows];
+    // (kept node, parent's row); a child's bar begins where `free` of its parent says
+    let mut work: Vec<(u32, i32)> = vec![(0, -1)];
+    let mut free: Vec<i64> = Vec::with_capacity(rows);
+    while let Some((kept_node, parent)) = work.pop() {
+        let row = graph.parent.len();
+        row_of[kept_node as usize] = row as u32;
+        let node = nodes[kept_node as usize] as usize;
+        let sum = if parent < 0 { root_sum(&order, &nodes, &cumulative) } else { cumulative[node] };
+        let offset = if parent < 0 { 0 } else { free[parent as usize] };
+        if parent >= 0 {
+            free[parent as usize] = offset.saturating_add(sum.value());
+        }
+        free.push(offset);
+        graph.parent.push(parent);
+        graph.cumulative.push(sum.value());
+        graph.diff.push(sum.diff());
+        // samples without any frame are in the total only, as in Parca
+        graph.flat.push(if parent < 0 { 0 } else { tree.flat[node].value() });
+        graph.depth.push(u32::from(kept.depth[kept_node as usize]));
+        graph.value_offset.push(offset);
+        columns.push(contributors[kept_node as usize].as_ref());
+        work.extend(order.children.get(kept_node as usize).iter().rev().map(|&child| (child, row as i32)));
+    }
+
+    let mut kept_of = vec![0u32; rows];
+    row_of.iter().enumerate().for_each(|(kept_node, &row)| kept_of[row as usize] = kept_node as u32);
+    graph.children = Lists { offsets: Vec::with_capacity(rows + 1), items: Vec::with_capacity(rows) };
+    graph.children.offsets.push(0);
+    for &kept_node in &kept_of {
+        let children = order.children.get(kept_node as usize);
+        graph.children.items.extend(children.iter().map(|&child| row_of[child as usize]));
+        graph.children.close();
+    }
+    (graph.frames, graph.inlined) = columns.finish();
+    Ok(graph)
+}
+
+/// What the root shows: the sum of the children that are shown.
+fn root_sum<W: Weight>(order: &ByName, nodes: &[u32], cumulative: &[W]) -> W {
+    let children = order.children.get(0).iter();
+    children.fold(W::ZERO, |sum, &child| sum.plus(cumulative[nodes[child as usize] as usize]))
+}
+
+/// The nodes to show, in preorder, and the value of the subtrees that are not.
+fn select<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], cut: Cut) -> (Vec<u32>, i64) {
+    // not a number is no threshold, and below 0 nodes without value would be shown
+    let share = f64::from(cut.threshold.max(0.0)) / 100.0;
+    let mut trimmed = 0i64;
+    let mut nodes: Vec<u32> = vec![0];
+    // what a child at depth + 1 must exceed, by depth
+    let mut bar = vec![0.0f64; tree.height() + 1];
+    bar[0] = cumulative[0].value() as f64 * share;
+    let mut node = 1;
+    while node < tree.len() {
+        let value = cumulative[node].value();
+        let depth = usize::from(tree.depth[node]);
+        if value > 0 && value as f64 > bar[depth - 1] {
+            bar[depth] = value as f64 * share;
+            nodes.push(node as u32);
+            node += 1;
+        } else {
+            trimmed = trimmed.saturating_add(value);
+            node = tree.end[node] as usize;
+        }
+    }
+    let budget = cut.node_budget.max(1);
+    if nodes.len() > budget {
+        trimmed = trimmed.saturating_add(keep_largest(tree, cumulative, &mut nodes, budget));
+    }
+    (nodes, trimmed)
+}
+
+/// Keeps the `budget` largest of `nodes`, root included; gives the value of the subtrees left out.
+fn keep_largest<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], nodes: &mut Vec<u32>, budget: usize) -> i64 {
+    let mut values: Vec<i64> = nodes[1..].iter().map(|&node| cumulative[node as usize].value()).collect();
+    let places = budget - 1;
+    if places == 0 {
+        let children = nodes[1..].iter().filter(|&&node| tree.depth[node as usize] == 1);
+        let left_out = children.fold(0i64, |sum, &node| sum.saturating_add(cumulative[node as usize].value()));
+        nodes.truncate(1);
+        return left_out;
+    }
+    let (larger, &mut smallest, _) = values.select_nth_unstable_by(places - 1, |a, b| b.cmp(a));
+    // how many of the nodes that are exactly as large as the smallest have a place
+    let mut ties = places - larger.iter().filter(|&&value| value > smallest).count();
+    let mut left_out = 0i64;
+    let mut skip_to = 0;
+    nodes.retain(|&node| {
+        if node < skip_to {
+            return false;
+        }
+        let value = cumulative[node as usize].value();
+        let keep = node == 0 || value > smallest || (value == smallest && ties > 0);
+        if keep {
+            ties -= usize::from(node != 0 && value == smallest);
+        } else {
+            left_out = left_out.saturating_add(value);
+            skip_to = tree.end[node as usize];
+        }
+        keep
+    });
+    left_out
+}
+
+/// The children of every kept node, by name.
+struct ByName {
+    children: Lists<u32>,
+}
+
+impl ByName {
+    fn new<W>(merged: &Merged<'_, W>, kept: &Kept, contributors: &[Option<Contributor>]) -> Self {
+        let rank = ranks(merged, kept, contributors);
+        let parent = parents(&kept.depth);
+        let mut count = vec![0u32; parent.len()];
+        parent[1..].iter().for_each(|&parent| count[parent as usize] += 1);
+        let mut children = Lists { offsets: Vec::with_capacity(parent.len() + 1), items: vec![0; parent.len() - 1] };
+        let mut begin = 0;
+        let mut place: Vec<u32> = Vec::with_capacity(parent.len());
+        children.offsets.push(0);
+        for &count in &count {
+            place.push(begin);
+            begin += count;
+            children.offsets.push(begin as i32);
+        }
+        for (node, &parent) in parent.iter().enumerate().skip(1) {
+            let place = &mut place[parent as usize];
+            children.items[*place as usize] = node as u32;
+            *place += 1;
+        }
+        for node in 0..parent.len() {
+            let siblings = children.offsets[node] as usize..children.offsets[node + 1] as usize;
+            if siblings.len() > 1 {
+                children.items[siblings].sort_unstable_by_key(|&child| rank[kept.frame[child as usize] as usize]);
+            }
+        }
+        Self { children }
+    }
+}
+
+/// Per frame of the union that is kept: its place by name, nameless ones last by binary and address.
+fn ranks<W>(merged: &Merged<'_, W>, kept: &Kept, contributors: &[Option<Contributor>]) -> Vec<u32> {
+    let mut rank = vec![0u32; merged.union.key.len()];
+    let mut distinct = Vec::new();
+    for (&frame, contributor) in kept.frame.iter().zip(contributors) {
+        if let Some(contributor) = contributor
+            && rank[frame as usize] == 0
+        {
+            rank[frame as usize] = 1;
+            let metadata = contributor.metadata(&merged.parts);
+            let place =
+                if metadata.name.is_empty() { (metadata.mapping_file, metadata.address) } else { (&b""[..], 0) };
+            distinct.push((metadata.name.is_empty(), metadata.name, place, frame));
+        }
+    }
+    distinct.sort_unstable();
+    for (place, (.., frame)) in distinct.into_iter().enumerate() {
+        rank[frame as usize] = place as u32;
+    }
+    rank
+}

@@ -1,0 +1,99 @@
+//! The table: one row per function, or per address without a name.
+
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+use profile::NONE;
+use profile::tree::Weight;
+
+use crate::answer::Merged;
+use crate::engine::Context;
+use crate::error::QueryError;
+use crate::frames::{Contributor, FrameColumnsBuilder};
+use crate::report::{Lists, Table};
+
+pub(crate) fn table<W: Weight>(
+    context: &Context,
+    merged: &Merged<'_, W>,
+    unit: String,
+    is_diff: bool,
+) -> Result<Table, QueryError> {
+    let tree = &merged.tree;
+    let sums = tree.cumulative();
+    let frames = merged.union.key.len();
+    let (mut cumulative, mut flat) = (vec![W::ZERO; frames], vec![W::ZERO; frames]);
+    let mut present = vec![false; frames];
+    // (caller, callee) as frames
+    let mut calls: HashSet<(u32, u32), RandomState> = HashSet::default();
+    let mut path: Vec<u32> = Vec::new();
+    for node in 1..tree.len() {
+        let frame = tree.frame[node];
+        path.truncate(usize::from(tree.depth[node]) - 1);
+        if let Some(&caller) = path.last() {
+            calls.insert((caller, frame));
+        }
+        path.push(frame);
+        let frame = frame as usize;
+        present[frame] = true;
+        cumulative[frame] = cumulative[frame].plus(sums[node]);
+        flat[frame] = flat[frame].plus(tree.flat[node]);
+    }
+    context.check()?;
+
+    let first = first_contributors(merged);
+    let name = |frame: u32| first[frame as usize].map(|contributor| contributor.metadata(&merged.parts).name);
+    let mut order: Vec<u32> = (0..frames as u32).filter(|&frame| present[frame as usize]).collect();
+    order.sort_by_cached_key(|&frame| (std::cmp::Reverse(cumulative[frame as usize].value()), name(frame), frame));
+    let mut row_of = vec![NONE; frames];
+    order.iter().enumerate().for_each(|(row, &frame)| row_of[frame as usize] = row as u32);
+
+    let mut table = Table { unit, ..Table::default() };
+    let mut columns = FrameColumnsBuilder::new(&merged.parts);
+    for &frame in &order {
+        let frame = frame as usize;
+        columns.push(first[frame].as_ref());
+        table.cumulative.push(cumulative[frame].value());
+        table.cumulative_diff.push(is_diff.then(|| cumulative[frame].diff()));
+        table.flat.push(flat[frame].value());
+        table.flat_diff.push(flat[frame].diff());
+    }
+    (table.frames, _) = columns.finish();
+    let mut calls: Vec<(u32, u32)> =
+        calls.into_iter().map(|(caller, callee)| (row_of[caller as usize], row_of[callee as usize])).collect();
+    table.callees = lists(order.len(), &mut calls);
+    calls.iter_mut().for_each(|(caller, callee)| std::mem::swap(caller, callee));
+    table.callers = lists(order.len(), &mut calls);
+    Ok(table)
+}
+
+/// Per row the partners of the calls that begin with it, ascending.
+fn lists(rows: usize, calls: &mut [(u32, u32)]) -> Lists<i64> {
+    calls.sort_unstable();
+    let mut lists = Lists::default();
+    let mut calls = calls.iter().peekable();
+    for row in 0..rows as u32 {
+        while let Some((_, partner)) = calls.next_if(|(first, _)| *first == row) {
+            lists.items.push(i64::from(*partner));
+        }
+        lists.close();
+    }
+    lists
+}
+
+/// Per frame of the union, the first node that shows it.
+fn first_contributors<W>(merged: &Merged<'_, W>) -> Vec<Option<Contributor>> {
+    let mut first: Vec<Option<Contributor>> = vec![None; merged.union.key.len()];
+    for (index, part) in merged.parts.iter().enumerate() {
+        let tree = &*part.name_tree;
+        for node in (1..tree.depth.len()).filter(|&node| merged.seen[index][node]) {
+            let frame = merged.union.row[index][tree.frame[node] as usize];
+            first[frame as usize].get_or_insert_with(|| Contributor {
+                part: index as u32,
+                location: tree.location[node],
+                line: tree.line[node],
+                conflicts: 0,
+            });
+        }
+    }
+    first
+}
