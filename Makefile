@@ -1,0 +1,28 @@
+# What one needs to know to work on Decima: run, test, bench, lint. Each installs what is missing, by apt-get, npm and pip.
+
+# Which cargo profile `make run` builds: `dev` is ready sooner, `release` is what figures are about.
+PROFILE ?= dev
+
+.PHONY: run test bench lint ui clean
+
+run: ui
+	cargo build --profile $(PROFILE) -p decima
+	scripts/run $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+test:
+	scripts/test
+
+bench:
+	scripts/bench
+
+lint:
+	scripts/lint
+
+# The screen, which the binary embeds when it is built.
+ui:
+	scripts/need node
+	scripts/ui build
+
+clean:
+	cargo clean
+	rm -rf ui/dist ui/node_modules
