@@ -106,7 +106,7 @@ pub fn static_groups(configs: &[StaticConfig]) -> Vec<Group> {
 /// What to scrape for `job` in `groups`. The same groups give the same targets.
 pub fn targets(job: &ScrapeConfig, groups: &[Group]) -> Targets {
     let mut found = Targets::default();
-    let mut seen = BTreeSet::new();
+    let mut active: BTreeMap<(String, Labels), Target> = BTreeMap::new();
     for group in groups {
         for (position, target) in group.targets.iter().enumerate() {
             let mut base = group.labels.clone();
@@ -118,15 +118,17 @@ pub fn targets(job: &ScrapeConfig, groups: &[Group]) -> Targets {
                     Ok(Populated::Dropped { discovered_labels }) => found.dropped.push(discovered_labels),
                     Ok(Populated::Kept { labels, discovered_labels }) => {
                         let keep: BTreeSet<SampleType> = profile.keep_sample_types.iter().cloned().collect();
-                        let target = Target {
-                            url: target_url(&labels, &params(job, name)),
-                            all_labels: labels,
-                            discovered_labels,
-                            keep_sample_types: keep.into_iter().collect(),
-                        };
-                        if seen.insert((target.url.clone(), target.all_labels.clone())) {
-                            found.active.push(target);
-                        }
+                        let url = target_url(&labels, &params(job, name));
+                        // of targets that are the same when relabelled the last says how it was found
+                        active
+                            .entry((url.clone(), labels.clone()))
+                            .and_modify(|target| target.discovered_labels = discovered_labels.clone())
+                            .or_insert_with(|| Target {
+                                url,
+                                all_labels: labels,
+                                discovered_labels,
+                                keep_sample_types: keep.into_iter().collect(),
+                            });
                     }
                     Err(message) => found.errors.push(TargetError {
                         group: group.source.clone(),
@@ -138,7 +140,7 @@ pub fn targets(job: &ScrapeConfig, groups: &[Group]) -> Targets {
             }
         }
     }
-    found.active.sort_by(|a, b| (&a.url, &a.all_labels).cmp(&(&b.url, &b.all_labels)));
+    found.active = active.into_values().collect();
     found
 }
 

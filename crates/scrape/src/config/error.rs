@@ -22,7 +22,7 @@ pub struct Issue {
 }
 
 /// The kind of an [`Issue`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
     /// Not a YAML document.
     Syntax,

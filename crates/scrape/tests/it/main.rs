@@ -1,0 +1,3 @@
+//! Tests of scraping as a user of the crate sees it: recorded behaviour of Parca, properties, and targets on loopback.
+
+mod vectors;
