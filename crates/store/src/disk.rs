@@ -16,9 +16,10 @@ use crate::error::StoreError;
 pub trait Disk: Send + Sync {
     /// Where this is, for messages.
     fn describe(&self, path: &str) -> String;
-    /// Takes the directory for this process until the guard is dropped, and writes `holder` into the
-    /// file `path` so that a second process can say who has it. [`crate::error::Kind::InUse`] carries the holder's text.
-    fn lock(&self, path: &str, holder: &str) -> Result<Box<dyn DiskLock>, StoreError>;
+    /// Takes the directory for this process until the guard is dropped, and writes which process that is,
+    /// on which host and `since` when into the file `path`, so that the error of a second one
+    /// ([`crate::error::Kind::InUse`]) can say who has it.
+    fn lock(&self, path: &str, since: &str) -> Result<Box<dyn DiskLock>, StoreError>;
     fn create_dir_all(&self, path: &str) -> Result<(), StoreError>;
     /// Files and folders directly under `path`, sorted by name; empty when there is no such folder.
     fn list(&self, path: &str) -> Result<Vec<DirEntry>, StoreError>;

@@ -67,6 +67,10 @@ impl StoreError {
         self
     }
 
+    pub fn disk_full(at: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::new(Kind::DiskFull, at, what).retry_after(DISK_FULL_RETRY)
+    }
+
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, "query", "cancelled")
     }

@@ -10,7 +10,9 @@
 //! [`disk`], [`objects`], [`clock`], [`random`] the outside world · [`budget`] one memory budget ·
 //! [`options`] every limit · [`status`] what it tells about itself · [`error`] what can go wrong.
 
+pub mod block;
 pub mod budget;
+mod catalog;
 pub mod clock;
 pub mod disk;
 pub mod error;
@@ -22,8 +24,11 @@ mod oracle;
 pub mod part;
 pub mod random;
 pub mod record;
+#[cfg(test)]
+mod simulation;
 pub mod status;
 mod store;
+mod wal;
 
 pub use budget::{Account, Budget, Lease};
 pub use clock::{Clock, SystemClock};

@@ -4,6 +4,8 @@
 mod local;
 mod memory;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 pub use local::LocalObjects;
@@ -19,8 +21,8 @@ pub trait Objects: Send + Sync {
     /// another error the object may exist or not, whole or not at all; who needs to know reads it back.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
     fn get(&self, name: &str) -> Result<Bytes, StoreError>;
-    /// [`crate::error::Kind::Corrupt`] when the object ends before `offset + len`.
-    fn get_range(&self, name: &str, offset: u64, len: u64) -> Result<Bytes, StoreError>;
+    /// [`crate::error::Kind::Corrupt`] when the object ends before `range` does.
+    fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
     /// Names and sizes of all objects whose name begins with `folder` and a slash, at any depth, sorted.
     fn list(&self, folder: &str) -> Result<Vec<ObjectEntry>, StoreError>;
     /// No error when there is none.

@@ -5,8 +5,6 @@ use std::fmt;
 use go_regexp::Regex;
 use profile::labels::Labels;
 
-use super::PROGRAM_BYTES_MAX;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     Equal,
@@ -49,8 +47,8 @@ impl Matcher {
             Operator::Equal | Operator::NotEqual => None,
             Operator::Matches | Operator::DoesNotMatch => {
                 // Prometheus' parser has the first say on what is an expression, Go's own matches.
-                go_regexp::check_promql(&value)?;
-                Some(Regex::new_within(&value, PROGRAM_BYTES_MAX)?)
+                Regex::promql(&value)?;
+                Some(Regex::new(&value)?)
             }
         };
         Ok(Matcher { name, op, value, regex })

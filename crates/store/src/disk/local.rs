@@ -44,7 +44,7 @@ impl Disk for LocalDisk {
         self.path(path).display().to_string()
     }
 
-    fn lock(&self, path: &str, holder: &str) -> Result<Box<dyn DiskLock>, StoreError> {
+    fn lock(&self, path: &str, since: &str) -> Result<Box<dyn DiskLock>, StoreError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file =
@@ -61,9 +61,12 @@ impl Disk for LocalDisk {
             }
             Err(error) => return Err(self.error(path, "cannot lock the data directory", error.into())),
         }
-        file.set_len(0)
-            .and_then(|()| file.write_all(holder.as_bytes()))
-            .map_err(|error| self.error(path, "cannot write the lock file", error))?;
+        let holder = format!("process {} on host {}, since {since}\n", std::process::id(), host_name());
+        match file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())) {
+            // what is stored can still be read; only a second process learns less
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            other => other.map_err(|error| self.error(path, "cannot write the lock file", error))?,
+        }
         Ok(Box::new(LocalLock { _file: file }))
     }
 
@@ -164,6 +167,13 @@ impl Disk for LocalDisk {
     }
 }
 
+fn host_name() -> String {
+    match fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) => name.trim().to_owned(),
+        Err(_) => "(unknown)".to_owned(),
+    }
+}
+
 struct LocalFile {
     at: String,
     file: File,
@@ -221,12 +231,13 @@ mod tests {
     fn a_second_lock_is_refused_and_says_who_holds_the_first() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let disk = LocalDisk::open(folder.path()).expect("open");
-        let held = disk.lock("LOCK", "pid 7 on host a").expect("lock");
-        let error = disk.lock("LOCK", "pid 8 on host b").map(|_| ()).expect_err("in use");
+        let held = disk.lock("LOCK", "noon").expect("lock");
+        let error = disk.lock("LOCK", "one").map(|_| ()).expect_err("in use");
         assert_eq!(error.kind, Kind::InUse);
-        assert!(error.to_string().contains("pid 7 on host a"), "{error}");
+        let holder = format!("in use by process {} on host {}, since noon", std::process::id(), host_name());
+        assert!(error.to_string().contains(&holder), "{error}");
         drop(held);
-        assert!(disk.lock("LOCK", "pid 8 on host b").is_ok());
+        assert!(disk.lock("LOCK", "two").is_ok());
     }
 
     #[test]

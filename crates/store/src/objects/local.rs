@@ -4,6 +4,7 @@
 //! name by a hard link (which never replaces), and the folder is synced.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,12 +39,17 @@ impl LocalObjects {
 
     fn check_hard_links(&self) -> Result<(), StoreError> {
         let (from, to) = (format!("{TEMPORARY}/link-from"), format!("{TEMPORARY}/link-to"));
-        self.disk.create(&from, 0)?;
+        match self.disk.create(&from, 0) {
+            // nothing can be tried there now, and what is stored can still be read
+            Err(error) if error.kind == Kind::DiskFull => return Ok(()),
+            created => drop(created?),
+        }
         let linked = self.disk.hard_link(&from, &to);
         self.disk.remove(&from)?;
         match linked {
             Ok(()) => self.disk.remove(&to),
-            Err(error) if error.kind == Kind::DiskFull || error.kind == Kind::ReadOnly => Err(error),
+            Err(error) if error.kind == Kind::DiskFull => Ok(()),
+            Err(error) if matches!(error.kind, Kind::Io | Kind::Closed) => Err(error),
             Err(mut error) => {
                 error.kind = Kind::Invalid;
                 error.at = self.disk.describe("");
@@ -105,10 +111,11 @@ impl Objects for LocalObjects {
         Ok(Bytes::from(self.disk.read(name)?))
     }
 
-    fn get_range(&self, name: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
-        let bytes = self.disk.read_range(name, offset, len)?;
+    fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let len = range.end.saturating_sub(range.start);
+        let bytes = self.disk.read_range(name, range.start, len)?;
         if bytes.len() as u64 != len {
-            let what = format!("ends {} bytes after {offset}, {len} are asked for", bytes.len());
+            let what = format!("ends {} bytes after {}, and {range:?} is asked for", bytes.len(), range.start);
             return Err(StoreError::new(Kind::Corrupt, self.describe(name), what));
         }
         Ok(Bytes::from(bytes))

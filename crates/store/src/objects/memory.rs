@@ -1,6 +1,7 @@
 //! Objects in memory: for tests.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -47,16 +48,13 @@ impl Objects for MemoryObjects {
         found.ok_or_else(|| StoreError::new(Kind::NotFound, self.describe(name), "no such object"))
     }
 
-    fn get_range(&self, name: &str, offset: u64, len: u64) -> Result<Bytes, StoreError> {
+    fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let whole = self.get(name)?;
-        let end = offset.checked_add(len).filter(|end| *end <= whole.len() as u64);
-        match end {
-            Some(end) => Ok(whole.slice(offset as usize..end as usize)),
-            None => {
-                let what = format!("ends at {} bytes, {len} from {offset} are asked for", whole.len());
-                Err(StoreError::new(Kind::Corrupt, self.describe(name), what))
-            }
+        if range.start > range.end || range.end > whole.len() as u64 {
+            let what = format!("ends at {} bytes, and {range:?} is asked for", whole.len());
+            return Err(StoreError::new(Kind::Corrupt, self.describe(name), what));
         }
+        Ok(whole.slice(range.start as usize..range.end as usize))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<ObjectEntry>, StoreError> {

@@ -1,0 +1,285 @@
+//! Everything of the store but its log: what readers see, and the way from the head into blocks.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::blocks::{self, StoredBlock};
+use super::generation::Generation;
+use crate::budget::{Account, Budget};
+use crate::catalog::{Catalog, Change, QuarantineEntry};
+use crate::clock::Clock;
+use crate::error::{Kind, StoreError};
+use crate::objects::Objects;
+use crate::options::StoreOptions;
+use crate::random::Random;
+use crate::record::WalPosition;
+use crate::status::Quarantined;
+
+pub(super) struct Core {
+    pub(super) options: StoreOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) objects: Arc<dyn Objects>,
+    pub(super) budget: Budget,
+    pub(super) head_account: Account,
+    /// Names this writer's log and blocks.
+    pub(super) writer: String,
+    hash_key: [u64; 2],
+    view: RwLock<Arc<View>>,
+    /// Blocks that are left out of all answers, newest last.
+    left_out: Mutex<Vec<Quarantined>>,
+    last_error: Mutex<Option<(i64, String)>>,
+    pub(super) cuts: AtomicU64,
+    pub(super) cut_failures: AtomicU64,
+}
+
+/// What readers see. A cut swaps a generation for its blocks in one step, so that every sample is in
+/// exactly one of them.
+pub(super) struct View {
+    /// Oldest first; the last one is written.
+    pub(super) generations: Vec<Arc<Generation>>,
+    pub(super) blocks: Vec<Arc<StoredBlock>>,
+}
+
+impl View {
+    pub(super) fn active(&self) -> &Arc<Generation> {
+        &self.generations[self.generations.len() - 1]
+    }
+}
+
+/// What only one thread at a time may do.
+pub(super) struct Upkeep {
+    pub(super) catalog: Catalog,
+    pending: Option<Pending>,
+    /// Blocks of earlier runs, whose files may have changed since; the next is the last.
+    pub(super) unverified: Vec<Arc<StoredBlock>>,
+    /// Left out already, and not yet so in the catalog.
+    condemned: Vec<Change>,
+}
+
+/// A generation that nobody writes to any more, on its way into blocks.
+struct Pending {
+    generation: Arc<Generation>,
+    through: WalPosition,
+    /// Its blocks lie in the object store; the catalog may or may not know them.
+    written: Option<Written>,
+}
+
+struct Written {
+    change: Change,
+    blocks: Vec<Arc<StoredBlock>>,
+}
+
+impl Upkeep {
+    pub(super) fn new(catalog: Catalog) -> Self {
+        Self { catalog, pending: None, unverified: Vec::new(), condemned: Vec::new() }
+    }
+
+    pub(super) fn is_cutting(&self) -> bool {
+        self.pending.is_some()
+    }
+}
+
+impl Core {
+    pub(super) fn new(
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        objects: Arc<dyn Objects>,
+        writer: String,
+    ) -> Result<Self, StoreError> {
+        let budget = Budget::new(options.memory_bytes);
+        let head_account = budget.account("head", options.head_bytes_max);
+        let hash_key = [random.u64()?, random.u64()?];
+        let first = Arc::new(Generation::new(hash_key, head_account.empty_lease()));
+        Ok(Self {
+            options,
+            clock,
+            random,
+            objects,
+            budget,
+            head_account,
+            writer,
+            hash_key,
+            view: RwLock::new(Arc::new(View { generations: vec![first], blocks: Vec::new() })),
+            left_out: Mutex::default(),
+            last_error: Mutex::default(),
+            cuts: AtomicU64::new(0),
+            cut_failures: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The change is seen whole or not at all.
+    fn change_view<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = View { generations: view.generations.clone(), blocks: view.blocks.clone() };
+        let out = change(&mut next);
+        *view = Arc::new(next);
+        out
+    }
+
+    pub(super) fn add_blocks(&self, blocks: Vec<Arc<StoredBlock>>) {
+        self.change_view(|view| view.blocks.extend(blocks));
+    }
+
+    /// Begins a new generation and returns the one before.
+    pub(super) fn next_generation(&self) -> Arc<Generation> {
+        let next = Arc::new(Generation::new(self.hash_key, self.head_account.empty_lease()));
+        self.change_view(|view| {
+            let last = view.active().clone();
+            view.generations.push(next);
+            last
+        })
+    }
+
+    /// Hands over a generation that holds all writes up to `through` above the last cut, and no other.
+    pub(super) fn begin_cut(&self, upkeep: &mut Upkeep, generation: Arc<Generation>, through: WalPosition) {
+        debug_assert!(upkeep.pending.is_none(), "one cut at a time");
+        upkeep.pending = Some(Pending { generation, through, written: None });
+    }
+
+    /// Brings the pending generation into blocks, if there is one. After an error all is as readable as
+    /// before, and the next call goes on where this one stopped.
+    pub(super) fn finish_cut(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+        let Some(pending) = &mut upkeep.pending else { return Ok(()) };
+        let finished = self.write_and_commit(pending, &mut upkeep.catalog);
+        match finished {
+            Ok(blocks) => {
+                self.change_view(|view| {
+                    view.generations.retain(|generation| !Arc::ptr_eq(generation, &pending.generation));
+                    view.blocks.extend(blocks);
+                });
+                upkeep.pending = None;
+                self.cuts.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                self.cut_failures.fetch_add(1, Ordering::Relaxed);
+                self.note(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_and_commit(
+        &self,
+        pending: &mut Pending,
+        catalog: &mut Catalog,
+    ) -> Result<Vec<Arc<StoredBlock>>, StoreError> {
+        let written = match &pending.written {
+            Some(written) => written,
+            None => pending.written.insert(self.write_blocks(&pending.generation, pending.through)?),
+        };
+        catalog.commit(&written.change)?;
+        Ok(written.blocks.clone())
+    }
+
+    fn write_blocks(&self, generation: &Generation, through: WalPosition) -> Result<Written, StoreError> {
+        let mut blocks: Vec<Arc<StoredBlock>> = Vec::new();
+        let mut begun: Vec<String> = Vec::new();
+        let cut = generation.head.cut(self.options.block_window_ns, &mut |cut| {
+            let name = self.block_name()?;
+            begun.push(name.clone());
+            blocks.push(blocks::write(&self.objects, &self.budget, name, cut)?);
+            Ok(())
+        });
+        let change = cut.and_then(|()| {
+            let entries: BTreeMap<_, _> =
+                blocks.iter().map(|stored| (stored.name.clone(), stored.entry.clone())).collect();
+            Change::cut(&*self.random, entries, through)
+        });
+        match change {
+            Ok(change) => Ok(Written { change, blocks }),
+            Err(error) => {
+                // no manifest names them, so nobody reads them
+                begun.iter().for_each(|name| blocks::delete(&*self.objects, name));
+                Err(error)
+            }
+        }
+    }
+
+    /// `<ms since the epoch>-<writer>-<random>`: sorts by time, and says whose it is.
+    fn block_name(&self) -> Result<String, StoreError> {
+        let milliseconds = self.clock.now_ns().max(0) / 1_000_000;
+        Ok(format!("{milliseconds:013}-{}-{:08x}", self.writer, self.random.u64()? as u32))
+    }
+
+    pub(super) fn is_own_block(&self, name: &str) -> bool {
+        name.split('-').nth(1) == Some(&self.writer)
+    }
+
+    /// Takes blocks that turned out to be damaged out of all answers, and writes that down.
+    pub(super) fn quarantine_defects(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+        for stored in &self.view().blocks {
+            if let Some(defect) = stored.block.defect() {
+                self.quarantine(upkeep, stored, &defect)?;
+            }
+        }
+        while let Some(change) = upkeep.condemned.first() {
+            upkeep.catalog.commit(change)?;
+            upkeep.condemned.remove(0);
+        }
+        Ok(())
+    }
+
+    pub(super) fn quarantine(
+        &self,
+        upkeep: &mut Upkeep,
+        stored: &StoredBlock,
+        defect: &StoreError,
+    ) -> Result<(), StoreError> {
+        self.change_view(|view| view.blocks.retain(|block| block.name != stored.name));
+        self.condemn(upkeep, &stored.name, defect)
+    }
+
+    /// Lists the block as damaged; [`Core::quarantine_defects`] writes it into the catalog.
+    pub(super) fn condemn(&self, upkeep: &mut Upkeep, name: &str, defect: &StoreError) -> Result<(), StoreError> {
+        let entry = QuarantineEntry { reason: defect.to_string(), since: self.clock.now_ns() };
+        self.leave_out(name, &entry.reason, entry.since);
+        upkeep.condemned.push(Change::quarantine(&*self.random, name.to_owned(), entry)?);
+        Ok(())
+    }
+
+    pub(super) fn leave_out(&self, name: &str, reason: &str, since: i64) {
+        tracing::error!(block = name, reason, "a block is left out of all answers");
+        let left_out = Quarantined { block: name.to_owned(), reason: reason.to_owned(), since };
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).push(left_out);
+    }
+
+    pub(super) fn left_out(&self) -> Vec<Quarantined> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Verifies one block of an earlier run, if one is left.
+    pub(super) fn verify_one(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+        let Some(stored) = upkeep.unverified.pop() else { return Ok(()) };
+        match blocks::verify(&*self.objects, &stored) {
+            Err(defect) if defect.kind == Kind::Corrupt => {
+                if self.view().blocks.iter().any(|block| block.name == stored.name) {
+                    self.quarantine(upkeep, &stored, &defect)?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                upkeep.unverified.insert(0, stored);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Remembers what went wrong last.
+    pub(super) fn note(&self, error: &StoreError) {
+        let noted = (self.clock.now_ns(), error.to_string());
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+    }
+
+    pub(super) fn last_error(&self) -> Option<(i64, String)> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
