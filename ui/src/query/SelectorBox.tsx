@@ -153,7 +153,8 @@ export function SelectorBox(props: SelectorBoxProps): JSX.Element {
           if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) moved();
         }}
         onBlur={() => {
-          if (open() || text() !== props.value) commit();
+          setOpen(false);
+          if (withoutBraces(text()) !== props.value) commit();
         }}
         onKeyDown={onKeyDown}
       />

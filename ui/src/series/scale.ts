@@ -29,8 +29,14 @@ export function timeTicks(from: number, to: number, most: number): number[] {
   return ticks;
 }
 
-/** A step for about `points` buckets, a round number of milliseconds of at least one second. */
+/**
+ * Seconds. A bucket's rate is right when it holds a whole number of each target's profiles: so nothing
+ * shorter than the usual scrape interval, and only multiples of it.
+ */
+const BUCKETS = [10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400];
+
+/** The step for at most `points` buckets, in ms. */
 export function bucketStep(spanMs: number, points: number): number {
   const rough = spanMs / SECOND / points;
-  return (STEPS.find((each) => each >= rough) ?? Math.ceil(rough / 86_400) * 86_400) * SECOND;
+  return (BUCKETS.find((each) => each >= rough) ?? Math.ceil(rough / 86_400) * 86_400) * SECOND;
 }

@@ -18,12 +18,8 @@ import {
 import { ScrapeService, Target_Health, TargetsRequest_State } from "../gen/parca/scrape/v1alpha1/scrape_pb";
 import type { Span } from "../query/time-range";
 
-/** Where the server is mounted, with a slash at the end: one above the script's own folder. */
-export const BASE = import.meta.env.DEV ? new URL("/", location.href) : above(import.meta.url);
-
-function above(script: string): URL {
-  return new URL("..", script);
-}
+/** Where the server is mounted, with a slash at the end: `<base>` in the page, which the server fills in. */
+export const BASE = new URL(document.baseURI);
 
 const transport = createGrpcWebTransport({ baseUrl: new URL("api", BASE).href });
 const queries = createClient(QueryService, transport);
