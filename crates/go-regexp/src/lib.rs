@@ -26,9 +26,9 @@ pub use error::{Error, ErrorKind};
 use subject::Subject;
 use syntax::{Parsed, Rules};
 
-/// Bytes that the compiled program of one expression may take. `\pL{1000}` would need more; a selector of a kilobyte
-/// needs a thousandth of it.
-const PROGRAM_BYTES_MAX: usize = 16 << 20;
+/// Bytes that the compiled program of one expression may take unless the caller sets a limit. `\pL{1000}` takes 48 MB, a
+/// usual expression of a kilobyte a thousandth of it. While it is compiled it takes up to three times as much.
+pub const PROGRAM_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of the lazily built automaton of one expression: two states' worth of a large program, or all of a usual one.
 const CACHE_BYTES_MAX: usize = 1 << 20;
@@ -68,8 +68,13 @@ impl Captures {
 impl Regex {
     /// Go's `regexp.Compile`: unanchored, `.` does not match a line feed.
     pub fn new(pattern: impl AsRef<[u8]>) -> Result<Regex, Error> {
+        Regex::new_within(pattern, PROGRAM_BYTES_MAX)
+    }
+
+    /// The same for patterns from strangers: a program of more than `bytes_max` is refused as [`ErrorKind::TooLarge`].
+    pub fn new_within(pattern: impl AsRef<[u8]>, bytes_max: usize) -> Result<Regex, Error> {
         let parsed = syntax::parse(pattern.as_ref(), Rules { dot_matches_newline: false, exact_class_names: false })?;
-        Regex::compile(parsed, pattern.as_ref())
+        Regex::compile(parsed, pattern.as_ref(), bytes_max)
     }
 
     /// As relabelling compiles it: `^(?s:PATTERN)$`, pasted together as text. So `a)|(b` compiles here, and an error
@@ -84,17 +89,18 @@ impl Regex {
     /// byte for byte, even if it is no UTF-8.
     pub fn promql(pattern: impl AsRef<[u8]>) -> Result<Regex, Error> {
         let pattern = pattern.as_ref();
-        if !pattern.iter().any(|byte| br"\.+*?()[]{}^$".contains(byte)) {
-            let alternatives = pattern.split(|&byte| byte == b'|').map(<[u8]>::to_vec).collect();
-            return Ok(Regex { program: Program::OneOf(alternatives), group_names: vec![String::new()] });
+        match parse_promql(pattern)? {
+            Some(parsed) => Regex::compile(parsed.anchored(), pattern, PROGRAM_BYTES_MAX),
+            None => {
+                let alternatives = pattern.split(|&byte| byte == b'|').map(<[u8]>::to_vec).collect();
+                Ok(Regex { program: Program::OneOf(alternatives), group_names: vec![String::new()] })
+            }
         }
-        let parsed = syntax::parse(pattern, Rules { dot_matches_newline: true, exact_class_names: true })?;
-        Regex::compile(parsed.anchored(), pattern)
     }
 
-    fn compile(parsed: Parsed, pattern: &[u8]) -> Result<Regex, Error> {
+    fn compile(parsed: Parsed, pattern: &[u8], bytes_max: usize) -> Result<Regex, Error> {
         let config = meta::Config::new()
-            .nfa_size_limit(Some(PROGRAM_BYTES_MAX))
+            .nfa_size_limit(Some(bytes_max))
             .onepass_size_limit(Some(CACHE_BYTES_MAX))
             .hybrid_cache_capacity(CACHE_BYTES_MAX);
         let automaton = meta::Builder::new()
@@ -197,4 +203,17 @@ impl Regex {
             _ => (from == 0 && self.is_match(text)).then(|| vec![Some(0..text.len())]),
         }
     }
+}
+
+/// What [`Regex::promql`] says of a pattern, without the cost of compiling it.
+pub fn check_promql(pattern: impl AsRef<[u8]>) -> Result<(), Error> {
+    parse_promql(pattern.as_ref()).map(drop)
+}
+
+/// `None` for a pattern that has no operator but `|`: it is not even looked at.
+fn parse_promql(pattern: &[u8]) -> Result<Option<Parsed>, Error> {
+    if !pattern.iter().any(|byte| br"\.+*?()[]{}^$".contains(byte)) {
+        return Ok(None);
+    }
+    syntax::parse(pattern, Rules { dot_matches_newline: true, exact_class_names: true }).map(Some)
 }

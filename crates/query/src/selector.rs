@@ -22,6 +22,9 @@ pub const SELECTOR_BYTES_MAX: usize = 256 << 10;
 /// Matchers of a selector.
 pub const MATCHERS_MAX: usize = 1000;
 
+/// Bytes that one compiled regular expression may take. Selectors come from strangers, so less than in a configuration.
+pub const PROGRAM_BYTES_MAX: usize = 16 << 20;
+
 /// Bytes that the compiled regular expressions of one selector may take together.
 pub const PROGRAMS_BYTES_MAX: usize = 32 << 20;
 

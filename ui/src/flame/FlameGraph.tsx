@@ -1,5 +1,5 @@
 /** The flame graph: a canvas as large as what is visible of it, with the keyboard and a card for one frame. */
-import { createEffect, createMemo, createSignal, on, onCleanup, onMount, Show, type JSX } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, on, onCleanup, onMount, Show, type JSX } from "solid-js";
 
 import { formatChange, formatShare, formatValue } from "../units";
 import { emptyRects, layout, neighbour, nodeAt } from "./layout";
@@ -41,34 +41,57 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   const [size, setSize] = createSignal({ width: 0, height: 0 });
-  const whole = (): Window => ({ left: 0, right: Math.max(props.tree.value[0], 1) });
-  const [shown, setShown] = createSignal<Window>(whole());
+  const [shown, setShown] = createSignal<Window>(windowOf(0));
   const [focused, setFocused] = createSignal(-1);
   const [hover, setHover] = createSignal<{ node: number; x: number; y: number } | null>(null);
 
   const colours = createMemo(() => palette(props.mode, props.tree.diff !== null));
   const classes = createMemo(() => classify(props.tree, props.colour));
+  const hovered = createMemo(() => hover()?.node ?? -1);
   const zoomed = createMemo(() => (props.zoom === "" ? 0 : Math.max(0, findByPathKey(props.tree, props.zoom))));
+  let wasZoomed = zoomed();
 
-  // A new reply keeps the zoomed frame, found again by its path, and drops what pointed into the old one.
+  // A new reply keeps what is looked at: the same frames, found again by their paths, and the same window
+  // around the zoomed one.
   createEffect(
     on(
       () => props.tree,
+      (tree, before) => {
+        if (!before) return;
+        const again = (node: number) => (node < 0 ? -1 : findByPathKey(tree, pathKey(before, node)));
+        const was = windowOf(wasZoomed, before);
+        const is = windowOf(zoomed());
+        const factor = (is.right - is.left) / (was.right - was.left);
+        const { left, right } = shown();
+        batch(() => {
+          stopGlide();
+          setShown(
+            inside({ left: is.left + (left - was.left) * factor, right: is.left + (right - was.left) * factor }),
+          );
+          setFocused(again(focused()));
+          const at = hover();
+          const node = at ? again(at.node) : -1;
+          setHover(at && node >= 0 ? { ...at, node } : null);
+        });
+        wasZoomed = zoomed();
+      },
+    ),
+  );
+  createEffect(
+    on(
+      () => props.zoom,
       () => {
-        setFocused(-1);
-        setHover(null);
-        stopGlide();
-        setShown(windowOf(zoomed()));
+        wasZoomed = zoomed();
+        glideTo(windowOf(wasZoomed));
       },
       { defer: true },
     ),
   );
-  createEffect(on(zoomed, (node) => glideTo(windowOf(node)), { defer: true }));
   onMount(() => setShown(windowOf(zoomed())));
 
-  function windowOf(node: number): Window {
-    const { offset, value } = props.tree;
-    return value[node] > 0 ? { left: offset[node], right: offset[node] + value[node] } : whole();
+  function windowOf(node: number, tree = props.tree): Window {
+    const { offset, value } = tree;
+    return value[node] > 0 ? { left: offset[node], right: offset[node] + value[node] } : { left: 0, right: 1 };
   }
 
   let gliding = 0;
@@ -132,7 +155,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
       width,
       height,
       focused: focused(),
-      hovered: hover()?.node ?? -1,
+      hovered: hovered(),
     });
     props.onPaint?.(performance.now() - began, rects.count);
   }
@@ -141,7 +164,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   }
   createEffect(() => {
     // everything that a drawing depends on
-    void [props.tree, shown(), size(), classes(), colours(), props.found, focused(), hover()?.node];
+    void [props.tree, shown(), size(), classes(), colours(), props.found, focused(), hovered()];
     drawSoon();
   });
   onCleanup(() => cancelAnimationFrame(drawing));
@@ -221,7 +244,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
 
   /** The window, kept within the root and no narrower than can be shown. */
   function inside(wanted: Window): Window {
-    const all = whole().right;
+    const all = windowOf(0).right;
     const span = Math.min(all, Math.max(wanted.right - wanted.left, all * NARROWEST_WINDOW));
     const left = Math.min(Math.max(0, wanted.left), all - span);
     return { left, right: left + span };
@@ -311,6 +334,11 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
           />
         </div>
       </div>
+      <Show when={shown().right - shown().left < windowOf(0).right * 0.999999}>
+        <button type="button" class="control reset" title="Escape" onClick={() => zoomTo(0)}>
+          Reset zoom
+        </button>
+      </Show>
       <Show when={card()} keyed>
         {(node) => (
           <div class="card" style={place()} role="presentation">

@@ -35,7 +35,7 @@ export function Explore(): JSX.Element {
   }
 
   const types = loaded(tick, (_, signal) => profileTypes(signal));
-  const names = createMemo(() => nameTypes(types.data() ?? []));
+  const names = createMemo(() => nameTypes(types.data() ?? []), [], { equals: same });
   const empty = createMemo(() => types.data()?.length === 0);
   const jobs = loaded(
     createMemo(() => (empty() ? tick() : null)),
@@ -56,6 +56,10 @@ export function Explore(): JSX.Element {
     if (waiting || (seconds > 0 && Date.now() - now() >= seconds * 1000 - 200)) refresh();
   }, WAIT_MS / 2);
   onCleanup(() => clearInterval(timer));
+
+  createEffect(() => {
+    document.title = type() ? `${type()?.title} – Decima` : "Decima";
+  });
 
   const range = createMemo(() => state().range, undefined, { equals: same });
   createEffect(on(range, () => setNow(Date.now()), { defer: true }));
@@ -78,12 +82,24 @@ export function Explore(): JSX.Element {
     // the graph keeps the axes of the answer that it shows
     (ask, signal) => series(ask, signal).then((answer) => ({ answer, span: ask.span, stepMs: ask.stepMs })),
   );
+  // Snapshots of one moment do not add up over time: without a choice, the newest ones are shown.
+  const newest = createMemo<Span | null>(
+    () => {
+      const data = over.data();
+      if (type()?.delta !== false || !data) return null;
+      const last = Math.max(...data.answer.lines.map(({ times }) => times[times.length - 1] ?? 0));
+      return last > 0 ? { from: last, to: last + data.stepMs - 1 } : null;
+    },
+    null,
+    { equals: same },
+  );
   const ask = createMemo<FlameAsk | null>(
     () => {
       const selector = query();
-      return selector === null
-        ? null
-        : { query: selector, span: selection() ?? span(), base: base(), absolute: state().absolute };
+      if (selector === null) return null;
+      const whole = type()?.delta === false ? newest() : span();
+      const shown = selection() ?? whole;
+      return shown && { query: selector, span: shown, base: base(), absolute: state().absolute };
     },
     null,
     { equals: same },
@@ -102,11 +118,14 @@ export function Explore(): JSX.Element {
   );
 
   function compare(): void {
-    const shown = selection() ?? span();
-    const length = shown.to - shown.from;
+    const shown = selection() ?? newest() ?? span();
+    const length = shown.to - shown.from + 1;
     // the same length just before; for a whole relative range its two halves
-    if (selection()) go({ base: { from: shown.from - length, to: shown.from - 1 } });
-    else {
+    // snapshots are compared as they are: how much more memory, not how much more of it
+    const absolute = type()?.delta === false;
+    if (selection() ?? newest()) {
+      go({ selection: shown, base: { from: shown.from - length, to: shown.from - 1 }, absolute });
+    } else {
       const half = Math.round(shown.from + length / 2);
       go({ base: { from: Math.round(shown.from), to: half - 1 }, selection: { from: half, to: Math.round(shown.to) } });
     }
@@ -207,7 +226,13 @@ export function Explore(): JSX.Element {
 
             <Show when={selection() !== null || over.error() !== undefined || over.data()?.answer.lines.length !== 0}>
               <section class="panel profile" aria-label="Profile">
-                <Ranges selection={selection()} base={base()} absolute={state().absolute} onCompare={compare} />
+                <Ranges
+                  selection={selection()}
+                  newest={newest()}
+                  base={base()}
+                  absolute={state().absolute}
+                  onCompare={compare}
+                />
                 <Show when={flame.error()}>{(error) => <Problem error={error()} onRetry={refresh} />}</Show>
                 <Show when={flame.data()}>{(tree) => <Profile tree={tree()} ask={ask()} />}</Show>
               </section>
@@ -296,6 +321,8 @@ function NothingHere(): JSX.Element {
 /** Which part of the time the profile is of, and what it is compared with. */
 function Ranges(props: {
   selection: Span | null;
+  /** For snapshots: what is shown without a selection. */
+  newest: Span | null;
   base: Span | null;
   absolute: boolean;
   onCompare: () => void;
@@ -304,7 +331,13 @@ function Ranges(props: {
     <div class="ranges">
       <Show
         when={props.selection}
-        fallback={<span class="quiet">The whole range. Click or drag in the graph for a part of it.</span>}
+        fallback={
+          <span class="quiet">
+            {props.newest
+              ? `The newest snapshot, ${describeSpan(props.newest)}. Click in the graph for another; a longer range adds them up.`
+              : "The whole range. Click or drag in the graph for a part of it."}
+          </span>
+        }
       >
         {(chosen) => (
           <span class="chip selection">
@@ -440,11 +473,6 @@ function Profile(props: { tree: FlameTree; ask: FlameAsk | null }): JSX.Element 
             </Show>
           </span>
         </div>
-        <Show when={state().zoom !== ""}>
-          <button type="button" class="control" onClick={() => go({ zoom: "" })}>
-            Reset zoom
-          </button>
-        </Show>
         <span class="space" />
         <Show when={props.tree.diff} fallback={<ColourPicker />}>
           <span class="diff-key" aria-label="Colours: blue is less than before, red is more">

@@ -13,6 +13,7 @@ const REFRESH_MS = 5000;
 const HEALTH: Readonly<Record<Health, string>> = { good: "up", bad: "down", unknown: "waiting" };
 
 export function Targets(): JSX.Element {
+  document.title = "Targets – Decima";
   const [now, setNow] = createSignal(Date.now());
   const timer = setInterval(() => {
     if (!document.hidden) setNow(Date.now());

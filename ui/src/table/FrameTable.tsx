@@ -88,7 +88,7 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
     <div
       class="table"
       classList={{ "with-diff": rows().diff !== null }}
-      role="table"
+      role="grid"
       aria-label="Functions"
       aria-rowcount={order().length + 1}
     >
@@ -141,21 +141,21 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
                       title={name()}
                       onClick={() => props.onSearch(props.search === quoted(row) ? "" : quoted(row))}
                     >
-                      <span class="td number" role="cell">
+                      <span class="td number" role="gridcell">
                         <span class="bar" style={{ width: `${(100 * self()) / all()}%` }} />
                         {formatValue(self(), props.tree.unit)} <small>{formatShare(self(), all())}</small>
                       </span>
-                      <span class="td number" role="cell">
+                      <span class="td number" role="gridcell">
                         <span class="bar" style={{ width: `${(100 * total()) / all()}%` }} />
                         {formatValue(total(), props.tree.unit)} <small>{formatShare(total(), all())}</small>
                       </span>
                       <Show when={rows().diff}>
-                        <span class="td number" classList={{ more: diff() > 0, less: diff() < 0 }} role="cell">
+                        <span class="td number" classList={{ more: diff() > 0, less: diff() < 0 }} role="gridcell">
                           {formatChange(diff(), props.tree.unit)}
                         </span>
                       </Show>
-                      <span class="td name" role="cell">
-                        {name()}
+                      <span class="td name" role="gridcell">
+                        <bdi>{name()}</bdi>
                       </span>
                     </button>
                   );

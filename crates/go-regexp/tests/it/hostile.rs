@@ -21,7 +21,9 @@ fn patterns_that_would_take_much_memory_are_refused() {
     assert_eq!(refused(&"a".repeat(1 << 20)), ErrorKind::TooLarge);
     assert_eq!(refused(&r"\pL".repeat(80_000)), ErrorKind::TooLarge);
     assert_eq!(refused(&format!("[{}]", r"\pL".repeat(80_000))), ErrorKind::TooLarge);
-    assert_eq!(refused(r"(?:\pL\pN){1000}"), ErrorKind::TooLarge);
+    assert_eq!(refused(r"(?:\pL\pL){1000}"), ErrorKind::TooLarge);
+    let small = Regex::new_within(r"[^a]{1000}", 10_000).expect_err("refused");
+    assert_eq!(small.kind(), ErrorKind::TooLarge);
     assert_eq!(refused(&"(?:.{999}|b)".repeat(2_000)), ErrorKind::TooLarge);
     assert_eq!(refused(r"((a{100}){100}){100}"), ErrorKind::InvalidRepeatCount);
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use go_regexp::Regex;
 use profile::labels::Labels;
 
+use super::PROGRAM_BYTES_MAX;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     Equal,
@@ -47,8 +49,8 @@ impl Matcher {
             Operator::Equal | Operator::NotEqual => None,
             Operator::Matches | Operator::DoesNotMatch => {
                 // Prometheus' parser has the first say on what is an expression, Go's own matches.
-                Regex::promql(&value)?;
-                Some(Regex::new(&value)?)
+                go_regexp::check_promql(&value)?;
+                Some(Regex::new_within(&value, PROGRAM_BYTES_MAX)?)
             }
         };
         Ok(Matcher { name, op, value, regex })
