@@ -2,7 +2,7 @@
 
 use profile::batch::MappingRange;
 use profile::pprof::{DefectKind, Ids, Limits, Pprof, Scratch, decode};
-use profile::{Batch, Labels, NONE, Profiles, Samples, Stream, ValueType};
+use profile::{Batch, LabelSets, Labels, NONE, Profiles, Samples, Stream, Strings, Symbols, ValueType};
 
 use crate::error::{IngestError, IngestErrorKind};
 use crate::name::metric_name_defect;
@@ -96,7 +96,8 @@ fn check_types(stream: &Stream, decoded: &Pprof) -> Result<(), IngestError> {
 
 fn batch(stream: Stream, decoded: Pprof, receive_time: i64) -> Batch {
     if stream.sample_types.is_empty() {
-        return Batch { label_sets: profile::LabelSets::with_empty(), ..Batch::default() };
+        let symbols = Symbols { strings: Strings::with_empty(), ..Symbols::default() };
+        return Batch { symbols, label_sets: LabelSets::with_empty(), ..Batch::default() };
     }
     let Pprof { mut symbols, period, time, duration, stacks, values, label_set, label_sets, extras, .. } = decoded;
     let mappings = &symbols.mappings;
