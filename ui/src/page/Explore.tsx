@@ -117,6 +117,12 @@ export function Explore(): JSX.Element {
     (of, signal) => labelNames(of.id, of.span, signal),
   );
 
+  /** Nothing over time, or one failure for both: said once, above. */
+  const worthShowing = createMemo(() => {
+    if (over.error() !== undefined) return flame.error() === undefined;
+    return selection() !== null || over.data()?.answer.lines.length !== 0;
+  });
+
   function compare(): void {
     const shown = selection() ?? newest() ?? span();
     const length = shown.to - shown.from + 1;
@@ -202,7 +208,7 @@ export function Explore(): JSX.Element {
                 </label>
               </header>
               <div class="series-frame">
-                <Show when={over.error()}>{(error) => <Problem error={error()} />}</Show>
+                <Show when={over.error()}>{(error) => <Problem error={error()} onRetry={refresh} />}</Show>
                 <Show when={over.data()}>
                   {(data) => (
                     <Show when={data().answer.lines.length > 0} fallback={<NoMatch />}>
@@ -224,7 +230,7 @@ export function Explore(): JSX.Element {
               </div>
             </section>
 
-            <Show when={selection() !== null || over.error() !== undefined || over.data()?.answer.lines.length !== 0}>
+            <Show when={worthShowing()}>
               <section class="panel profile" aria-label="Profile">
                 <Ranges
                   selection={selection()}

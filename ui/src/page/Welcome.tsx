@@ -21,12 +21,14 @@ scrape_configs:
 
 function push(): string {
   return `curl ${new URL("api/profiles/writeraw", BASE).href} \\
-  -H 'content-type: application/json' \\
-  -d '{"series": [{
-        "labels": {"labels": [
-          {"name": "__name__", "value": "process_cpu"},
-          {"name": "job", "value": "my-service"}]},
-        "samples": [{"raw_profile": "'$(base64 -w0 cpu.pprof)'"}]}]}'
+  -H 'content-type: application/json' --data-binary @- <<END
+{"series": [{
+  "labels": {"labels": [
+    {"name": "__name__", "value": "process_cpu"},
+    {"name": "job", "value": "my-service"}]},
+  "samples": [{"raw_profile": "$(base64 -w0 cpu.pprof)"}]
+}]}
+END
 `;
 }
 
