@@ -4,6 +4,7 @@ use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
 
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
+use crate::export;
 use crate::flame;
 use crate::merge::{PartSums, Scope, Side, in_parallel};
 use crate::metadata;
@@ -24,7 +25,8 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
     }
     let Some((base_scope, absolute)) = base else {
         if report_type == ReportType::Pprof {
-            return Err(unencodable());
+            let pprof = export::select(engine, context, &scope)?;
+            return Ok(QueryReply { total: 0, filtered: 0, report: Report::Pprof(pprof) });
         }
         let side = Side::sum(engine, context, &scope)?;
         let parts: Vec<&PartSums> = side.parts.iter().collect();
@@ -38,7 +40,8 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
         .map_err(|error| QueryError { message: in_diff("compare", &error), ..error })?;
     let scale = if absolute { 1.0 } else { scale(base.total, compare.total) };
     if report_type == ReportType::Pprof {
-        return Err(unencodable());
+        let pprof = export::diff(context, &scope, &base, &compare, scale)?;
+        return Ok(QueryReply { total: 0, filtered: 0, report: Report::Pprof(pprof) });
     }
     // what is compared comes first: metadata is the first contributor's
     let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
@@ -51,10 +54,6 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
         }
     })?;
     merged.report(engine, context, request, report_type, &scope, compare.total)
-}
-
-fn unencodable() -> QueryError {
-    QueryError::new(crate::ErrorKind::Unimplemented, "pprof reports wait for the encoder")
 }
 
 /// Parca's words for a side of a diff that failed.

@@ -1,6 +1,6 @@
 //! What there is: profile types, label names, label values. Reads profile rows, never samples.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use profile::{ProfileType, Stream, ValueType};
 use store::part::Part;
@@ -127,7 +127,6 @@ fn for_each_label(
     visit: &mut dyn FnMut(&str, &str),
 ) -> Result<(), QueryError> {
     let picks = query.map(|query| query.streams(part)).transpose()?;
-    let mut sample_labels: BTreeMap<u32, bool> = BTreeMap::new();
     for present in present_streams(part, bounds) {
         let mut filter = None;
         if let Some(picks) = &picks {
@@ -138,17 +137,21 @@ fn for_each_label(
                 _ => continue,
             }
         }
-        present.stream.labels.iter().for_each(|(name, value)| visit(name, value));
-        for &set in part.stream_label_sets(present.row)?.iter().filter(|&&set| set != 0) {
-            if filter.as_ref().is_none_or(|filter| filter[set as usize]) {
-                sample_labels.insert(set, true);
-            }
+        let labels = &present.stream.labels;
+        labels.iter().for_each(|(name, value)| visit(name, value));
+        let of_stream = part.stream_label_sets(present.row)?;
+        let mut sets = of_stream.iter().filter(|&&set| set != 0).peekable();
+        if sets.peek().is_none() {
+            continue;
         }
-    }
-    if !sample_labels.is_empty() {
-        let sets = part.label_sets()?;
-        for &set in sample_labels.keys() {
-            set_labels(&sets, set).for_each(|(name, value)| visit(&name, &value));
+        let table = part.label_sets()?;
+        for &set in sets.filter(|&&set| filter.as_ref().is_none_or(|filter| filter[set as usize])) {
+            for (name, value) in set_labels(&table, set) {
+                // the stream's label wins a clash
+                if labels.get(&name).is_none() {
+                    visit(&name, &value);
+                }
+            }
         }
     }
     Ok(())

@@ -57,15 +57,15 @@ pub(crate) fn flame_graph<W: Weight>(
         let row = graph.parent.len();
         row_of[kept_node as usize] = row as u32;
         let node = nodes[kept_node as usize] as usize;
-        let sum = if parent < 0 { root_sum(&order, &nodes, &cumulative) } else { cumulative[node] };
+        let value = if parent < 0 { root_value(&order, &nodes, &cumulative) } else { cumulative[node].value() };
         let offset = if parent < 0 { 0 } else { free[parent as usize] };
         if parent >= 0 {
-            free[parent as usize] = offset.saturating_add(sum.value());
+            free[parent as usize] = offset.saturating_add(value);
         }
         free.push(offset);
         graph.parent.push(parent);
-        graph.cumulative.push(sum.value());
-        graph.diff.push(sum.diff());
+        graph.cumulative.push(value);
+        graph.diff.push(if rows == 1 { 0 } else { cumulative[node].diff() });
         // samples without any frame are in the total only, as in Parca
         graph.flat.push(if parent < 0 { 0 } else { tree.flat[node].value() });
         graph.depth.push(u32::from(kept.depth[kept_node as usize]));
@@ -87,10 +87,11 @@ pub(crate) fn flame_graph<W: Weight>(
     Ok(graph)
 }
 
-/// What the root shows: the sum of the children that are shown.
-fn root_sum<W: Weight>(order: &ByName, nodes: &[u32], cumulative: &[W]) -> W {
+/// What the root shows, as in Parca: the sum of the children that are shown. (Its diff is that of everything,
+/// or 0 where no child is.)
+fn root_value<W: Weight>(order: &ByName, nodes: &[u32], cumulative: &[W]) -> i64 {
     let children = order.children.get(0).iter();
-    children.fold(W::ZERO, |sum, &child| sum.plus(cumulative[nodes[child as usize] as usize]))
+    children.fold(0, |sum, &child| sum.saturating_add(cumulative[nodes[child as usize] as usize].value()))
 }
 
 /// The nodes to show, in preorder, and the value of the subtrees that are not.

@@ -12,6 +12,7 @@ mod answer;
 mod catalogue;
 pub mod engine;
 pub mod error;
+mod export;
 mod flame;
 mod frames;
 mod merge;

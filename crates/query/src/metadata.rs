@@ -54,7 +54,7 @@ fn label_names(engine: &Engine, context: &Context, scope: &Scope) -> Result<BTre
             if of_stream.iter().any(|&set| set != 0) {
                 let sets = picks.part.label_sets()?;
                 let wanted = of_stream.iter().filter(|&&set| filter.as_ref().is_none_or(|filter| filter[set as usize]));
-                names.extend(wanted.flat_map(|&set| set_labels(&sets, set)).map(|(name, _)| name));
+                names.extend(wanted.flat_map(|&set| set_labels(&sets, set)).map(|(name, _)| name.into_owned()));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Which profiles, which of their values and which of their samples a selector means, in one part.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ fn sample_filter(part: &dyn Part, stream: u32, matchers: &[&Matcher]) -> Result<
 }
 
 /// The string label `name` of a set; of several values the first.
-pub(crate) fn set_label<'a>(sets: &'a PartLabelSets, set: u32, name: &str) -> Option<std::borrow::Cow<'a, str>> {
+pub(crate) fn set_label<'a>(sets: &'a PartLabelSets, set: u32, name: &str) -> Option<Cow<'a, str>> {
     let row = sets
         .sets
         .rows(set)
@@ -106,12 +107,9 @@ pub(crate) fn set_label<'a>(sets: &'a PartLabelSets, set: u32, name: &str) -> Op
 }
 
 /// The string labels of a set. Numeric ones are neither listed nor matched.
-pub(crate) fn set_labels(sets: &PartLabelSets, set: u32) -> impl Iterator<Item = (String, String)> + '_ {
+pub(crate) fn set_labels(sets: &PartLabelSets, set: u32) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let rows = sets.sets.rows(set).filter(|&row| sets.sets.str[row] != 0);
-    rows.map(|row| {
-        let name = sets.strings.get_str(sets.sets.key[row]).into_owned();
-        (name, sets.strings.get_str(sets.sets.str[row]).into_owned())
-    })
+    rows.map(|row| (sets.strings.get_str(sets.sets.key[row]), sets.strings.get_str(sets.sets.str[row])))
 }
 
 /// One value column of one profile that a query reads.

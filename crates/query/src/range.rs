@@ -62,7 +62,7 @@ impl Grouping<'_> {
                 let mut labels: BTreeMap<String, String> = BTreeMap::new();
                 if let Some((sets, set)) = sets {
                     for (name, value) in set_labels(sets, set) {
-                        labels.entry(name).or_insert(value);
+                        labels.entry(name.into_owned()).or_insert_with(|| value.into_owned());
                     }
                 }
                 labels.extend(stream.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -122,7 +122,7 @@ pub struct FlameGraph {
     pub cumulative: Vec<i64>,
     /// May be negative.
     pub flat: Vec<i64>,
-    /// Of the whole subtree; 0 where nothing is compared.
+    /// Of the whole subtree, what is not shown included; 0 where nothing is compared.
     pub diff: Vec<i64>,
     /// 0 for the root.
     pub depth: Vec<u32>,

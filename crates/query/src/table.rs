@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use profile::NONE;
-use profile::tree::Weight;
+use profile::tree::{Weight, parents};
 
 use crate::answer::Merged;
 use crate::engine::Context;
@@ -40,7 +40,8 @@ pub(crate) fn table<W: Weight>(
     }
     context.check()?;
 
-    let first = first_contributors(merged);
+    let first = first_contributors(merged)?;
+    context.check()?;
     let name = |frame: u32| first[frame as usize].map(|contributor| contributor.metadata(&merged.parts).name);
     let mut order: Vec<u32> = (0..frames as u32).filter(|&frame| present[frame as usize]).collect();
     order.sort_by_cached_key(|&frame| (std::cmp::Reverse(cumulative[frame as usize].value()), name(frame), frame));
@@ -80,20 +81,32 @@ fn lists(rows: usize, calls: &mut [(u32, u32)]) -> Lists<i64> {
     lists
 }
 
-/// Per frame of the union, the first node that shows it.
-fn first_contributors<W>(merged: &Merged<'_, W>) -> Vec<Option<Contributor>> {
+/// Per frame of the union, its first contributor: that of the first stack in which it stands.
+fn first_contributors<W>(merged: &Merged<'_, W>) -> Result<Vec<Option<Contributor>>, QueryError> {
     let mut first: Vec<Option<Contributor>> = vec![None; merged.union.key.len()];
     for (index, part) in merged.parts.iter().enumerate() {
-        let tree = &*part.name_tree;
-        for node in (1..tree.depth.len()).filter(|&node| merged.seen[index][node]) {
-            let frame = merged.union.row[index][tree.frame[node] as usize];
-            first[frame as usize].get_or_insert_with(|| Contributor {
-                part: index as u32,
-                location: tree.location[node],
-                line: tree.line[node],
-                conflicts: 0,
-            });
+        let location_tree = part.part.location_tree()?;
+        let location_parent = parents(&location_tree.depth);
+        let name_parent = parents(&part.name_tree.depth);
+        let lines = &part.symbols.symbols.locations;
+        let mut visited = vec![false; location_parent.len()];
+        visited[0] = true;
+        for (_, &leaf) in part.sums.seen.iter().zip(&location_tree.stack_node).filter(|(seen, _)| **seen) {
+            let mut node = leaf as usize;
+            while !std::mem::replace(&mut visited[node], true) {
+                let location = location_tree.location[node];
+                let mut name_node = location_tree.name_node[node] as usize;
+                let lines = lines.lines(location);
+                let without_lines = lines.is_empty().then_some(NONE);
+                for line in lines.map(|line| line as u32).chain(without_lines) {
+                    let frame = merged.union.row[index][part.name_tree.frame[name_node] as usize];
+                    let contributor = Contributor { part: index as u32, location, line, conflicts: 0 };
+                    first[frame as usize].get_or_insert(contributor);
+                    name_node = name_parent[name_node] as usize;
+                }
+                node = location_parent[node] as usize;
+            }
         }
     }
-    first
+    Ok(first)
 }

@@ -1,0 +1,351 @@
+//! Profiles as pprof: one profile as it was sent, many merged by stack, or the difference of two.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use profile::pprof::Pprof;
+use profile::symbols::StackIx;
+use profile::{LabelSets, MappingRange, Mappings, NONE, PprofExtras, Stacks, StringIx, Symbols, ValueType};
+use store::part::{Part, PartLabelSets};
+
+use crate::answer::scaled;
+use crate::engine::{Context, Engine};
+use crate::error::QueryError;
+use crate::merge::{PartPicks, Scope, Side};
+
+/// A single profile is exported whole: labels, runtime addresses, comments. Of several, and of a range, the
+/// sum by stack; samples without any frame are left out of it, as in Parca.
+pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Result<Vec<u8>, QueryError> {
+    if scope.single {
+        let picks = scope.picks(engine, context)?;
+        if let [PartPicks { part, picked }] = picks.as_slice()
+            && let [picked] = picked.as_slice()
+        {
+            return one(context, scope, &**part, picked);
+        }
+    }
+    let side = Side::sum(engine, context, scope)?;
+    let mut export = Export::default();
+    export.add_side(context, &side, |value| value)?;
+    Ok(export.finish(scope))
+}
+
+/// What changed from `base`, multiplied by `scale`, to `compare`.
+pub(crate) fn diff(
+    context: &Context,
+    scope: &Scope,
+    base: &Side,
+    compare: &Side,
+    scale: f64,
+) -> Result<Vec<u8>, QueryError> {
+    let mut export = Export::default();
+    export.add_side(context, compare, |value| value)?;
+    export.add_side(context, base, |value| scaled(value, scale).saturating_neg())?;
+    Ok(export.finish(scope))
+}
+
+fn one(context: &Context, scope: &Scope, part: &dyn Part, picked: &crate::pick::Picked) -> Result<Vec<u8>, QueryError> {
+    let symbols = part.symbols()?;
+    let sets = part.label_sets()?;
+    let mut export = Export { label_sets: LabelSets::with_empty(), ..Export::default() };
+    let mut from = FromPart::new(&symbols.symbols);
+    let mut set_of: HashMap<u32, u32, RandomState> = HashMap::default();
+    set_of.insert(0, 0);
+    let read = part.samples(&[picked.as_pick()], &|| context.go_on(), &mut |sample| {
+        if !scope.range.contains(&sample.time) {
+            return;
+        }
+        let run = export.run(&mut from, symbols.stacks.get(sample.stack));
+        export.stacks.push(&run);
+        export.values.push(sample.value);
+        let Export { tables, label_sets, .. } = &mut export;
+        let set =
+            set_of.entry(sample.label_set).or_insert_with(|| copy_set(tables, label_sets, &sets, sample.label_set));
+        export.sample_sets.push(*set);
+    });
+    read.map_err(|error| context.name(error))?;
+
+    let kept = part.export(picked.profile)?;
+    let ranges: Vec<MappingRange> = kept
+        .mappings
+        .iter()
+        .map(|range| MappingRange { mapping: export.tables.mapping(&mut from, range.mapping), ..*range })
+        .collect();
+    let mut string = |ix: StringIx| export.tables.string(symbols.symbols.strings.get(ix));
+    export.extras = PprofExtras {
+        comments: kept.extras.comments.iter().map(|&comment| string(comment)).collect(),
+        drop_frames: string(kept.extras.drop_frames),
+        keep_frames: string(kept.extras.keep_frames),
+        default_sample_type: string(kept.extras.default_sample_type),
+        doc_url: string(kept.extras.doc_url),
+    };
+    let profiles = part.profiles();
+    let row = picked.profile as usize;
+    export.tables.place(&ranges);
+    Ok(export.encode(scope, profiles.time[row], profiles.duration[row], profiles.period[row]))
+}
+
+fn copy_set(tables: &mut Tables, out: &mut LabelSets, sets: &PartLabelSets, set: u32) -> u32 {
+    for row in sets.sets.rows(set) {
+        let mut string = |ix: StringIx| tables.string(sets.strings.get(ix));
+        out.key.push(string(sets.sets.key[row]));
+        out.str.push(string(sets.sets.str[row]));
+        out.unit.push(string(sets.sets.unit[row]));
+        out.num.push(sets.sets.num[row]);
+    }
+    out.end.push(out.key.len() as u32);
+    (out.end.len() - 1) as u32
+}
+
+/// A profile in the making: a stack and a value per sample.
+#[derive(Default)]
+struct Export {
+    tables: Tables,
+    stacks: Stacks,
+    values: Vec<i64>,
+    /// The sample of each stack, where equal stacks add up.
+    sample_of: HashMap<Box<[u32]>, StackIx, RandomState>,
+    /// Empty, or one per sample.
+    sample_sets: Vec<u32>,
+    label_sets: LabelSets,
+    extras: PprofExtras,
+}
+
+impl Export {
+    /// Adds all sums of a side; equal stacks add up.
+    fn add_side(&mut self, context: &Context, side: &Side, weigh: impl Fn(i64) -> i64) -> Result<(), QueryError> {
+        for part in &side.parts {
+            context.check()?;
+            let mut from = FromPart::new(&part.symbols.symbols);
+            for (stack, &sum) in part.sums.sum.iter().enumerate().filter(|(stack, _)| part.sums.seen[*stack]) {
+                let run = part.symbols.stacks.get(stack as StackIx);
+                if run.is_empty() {
+                    continue;
+                }
+                let run = self.run(&mut from, run);
+                let sample = match self.sample_of.get(&run) {
+                    Some(&sample) => sample,
+                    None => {
+                        let sample = self.stacks.push(&run);
+                        self.values.push(0);
+                        self.sample_of.insert(run, sample);
+                        sample
+                    }
+                };
+                let value = &mut self.values[sample as usize];
+                *value = value.saturating_add(weigh(sum));
+            }
+        }
+        Ok(())
+    }
+
+    /// A part's stack in rows of our tables.
+    fn run(&mut self, from: &mut FromPart<'_>, run: &[u32]) -> Box<[u32]> {
+        run.iter().map(|&location| self.tables.location(from, location)).collect()
+    }
+
+    /// A merge: from the begin of its range. It has no one duration and period, so both are 0, as in Parca.
+    fn finish(mut self, scope: &Scope) -> Vec<u8> {
+        self.label_sets = LabelSets::with_empty();
+        let mappings = &self.tables.symbols.mappings;
+        let ranges: Vec<MappingRange> = (0..mappings.len())
+            .map(|row| MappingRange {
+                mapping: row as u32,
+                start: mappings.start[row],
+                limit: mappings.limit[row],
+                offset: mappings.offset[row],
+            })
+            .collect();
+        self.tables.place(&ranges);
+        self.encode(scope, *scope.range.start(), 0, 0)
+    }
+
+    fn encode(mut self, scope: &Scope, time: i64, duration: i64, period: i64) -> Vec<u8> {
+        let mut names = |value_type: &ValueType| {
+            (self.tables.string(value_type.kind.as_bytes()), self.tables.string(value_type.unit.as_bytes()))
+        };
+        let period_type = &scope.query.profile_type.period;
+        let pprof = Pprof {
+            sample_types: vec![names(scope.value_type())],
+            period_type: (*period_type != ValueType::default()).then(|| names(period_type)),
+            period,
+            time,
+            duration,
+            stacks: self.stacks,
+            values: self.values,
+            label_set: self.sample_sets,
+            label_sets: self.label_sets,
+            extras: self.extras,
+            symbols: self.tables.symbols,
+        };
+        profile::pprof::gzip(&profile::pprof::encode(&pprof))
+    }
+}
+
+/// Symbol tables, interned by content from the bottom up.
+struct Tables {
+    symbols: Symbols,
+    strings: HashMap<Box<[u8]>, StringIx, RandomState>,
+    mappings: HashMap<(StringIx, StringIx), u32, RandomState>,
+    functions: HashMap<(StringIx, StringIx, StringIx, i64), u32, RandomState>,
+    locations: HashMap<LocationContent, u32, RandomState>,
+}
+
+/// Mapping, address, folded, and (function, line, column) of each line.
+type LocationContent = (u32, u64, bool, Box<[(u32, i64, i64)]>);
+
+impl Default for Tables {
+    fn default() -> Self {
+        let mut strings: HashMap<Box<[u8]>, StringIx, RandomState> = HashMap::default();
+        strings.insert(Box::default(), 0);
+        let symbols = Symbols { strings: profile::Strings::with_empty(), ..Symbols::default() };
+        Self {
+            symbols,
+            strings,
+            mappings: HashMap::default(),
+            functions: HashMap::default(),
+            locations: HashMap::default(),
+        }
+    }
+}
+
+/// Rows of a part's tables that are already known.
+struct FromPart<'a> {
+    symbols: &'a Symbols,
+    location: Vec<u32>,
+    function: Vec<u32>,
+    mapping: Vec<u32>,
+}
+
+impl<'a> FromPart<'a> {
+    fn new(symbols: &'a Symbols) -> Self {
+        Self {
+            symbols,
+            location: vec![NONE; symbols.locations.len()],
+            function: vec![NONE; symbols.functions.len()],
+            mapping: vec![NONE; symbols.mappings.len()],
+        }
+    }
+}
+
+impl Tables {
+    /// Gives locations their runtime addresses, and mappings a row per range of memory.
+    fn place(&mut self, ranges: &[MappingRange]) {
+        let identities = std::mem::take(&mut self.symbols.mappings);
+        let mut ranges_of: Vec<Vec<u32>> = vec![Vec::new(); identities.len()];
+        let mut placed = Mappings::default();
+        for range in ranges {
+            let identity = range.mapping as usize;
+            ranges_of[identity].push(placed.len() as u32);
+            placed.file.push(identities.file[identity]);
+            placed.build_id.push(identities.build_id[identity]);
+            placed.start.push(range.start);
+            placed.limit.push(range.limit);
+            placed.offset.push(range.offset);
+            placed.flags.push(identities.flags[identity]);
+        }
+        let locations = &mut self.symbols.locations;
+        for (mapping, address) in locations.mapping.iter_mut().zip(&mut locations.address) {
+            let Some(rows) = ranges_of.get(*mapping as usize) else { continue };
+            let runtime = |row: usize| address.wrapping_add(placed.start[row]).wrapping_sub(placed.offset[row]);
+            let within = |row: usize| (placed.start[row]..placed.limit[row]).contains(&runtime(row));
+            let row = rows.iter().find(|&&row| within(row as usize)).or(rows.first());
+            *mapping = row.copied().unwrap_or(NONE);
+            if let Some(&row) = row {
+                *address = runtime(row as usize);
+            }
+        }
+        self.symbols.mappings = placed;
+    }
+
+    fn string(&mut self, string: &[u8]) -> StringIx {
+        if let Some(&known) = self.strings.get(string) {
+            return known;
+        }
+        let ix = self.symbols.strings.push(string);
+        self.strings.insert(string.into(), ix);
+        ix
+    }
+
+    fn mapping(&mut self, from: &mut FromPart<'_>, mapping: u32) -> u32 {
+        if mapping == NONE || from.mapping[mapping as usize] != NONE {
+            return if mapping == NONE { NONE } else { from.mapping[mapping as usize] };
+        }
+        let row = mapping as usize;
+        let theirs = &from.symbols.mappings;
+        let file = self.string(from.symbols.strings.get(theirs.file[row]));
+        let build_id = self.string(from.symbols.strings.get(theirs.build_id[row]));
+        let ours = &mut self.symbols.mappings;
+        let known = *self.mappings.entry((file, build_id)).or_insert_with(|| {
+            ours.file.push(file);
+            ours.build_id.push(build_id);
+            ours.start.push(theirs.start[row]);
+            ours.limit.push(theirs.limit[row]);
+            ours.offset.push(theirs.offset[row]);
+            ours.flags.push(theirs.flags[row]);
+            (ours.file.len() - 1) as u32
+        });
+        from.mapping[row] = known;
+        known
+    }
+
+    fn function(&mut self, from: &mut FromPart<'_>, function: u32) -> u32 {
+        if function == NONE || from.function[function as usize] != NONE {
+            return if function == NONE { NONE } else { from.function[function as usize] };
+        }
+        let row = function as usize;
+        let theirs = &from.symbols.functions;
+        let name = self.string(from.symbols.strings.get(theirs.name[row]));
+        let system_name = self.string(from.symbols.strings.get(theirs.system_name[row]));
+        let filename = self.string(from.symbols.strings.get(theirs.filename[row]));
+        let start_line = theirs.start_line[row];
+        let ours = &mut self.symbols.functions;
+        let known = *self.functions.entry((name, system_name, filename, start_line)).or_insert_with(|| {
+            ours.name.push(name);
+            ours.system_name.push(system_name);
+            ours.filename.push(filename);
+            ours.start_line.push(start_line);
+            (ours.name.len() - 1) as u32
+        });
+        from.function[row] = known;
+        known
+    }
+
+    fn location(&mut self, from: &mut FromPart<'_>, location: u32) -> u32 {
+        let row = location as usize;
+        if from.location[row] != NONE {
+            return from.location[row];
+        }
+        let symbols = from.symbols;
+        let mapping = self.mapping(from, symbols.locations.mapping[row]);
+        let lines: Box<[(u32, i64, i64)]> = symbols
+            .locations
+            .lines(location)
+            .map(|line| {
+                let function = self.function(from, symbols.lines.function[line]);
+                (function, symbols.lines.line[line], symbols.lines.column[line])
+            })
+            .collect();
+        let content = (mapping, symbols.locations.address[row], symbols.locations.is_folded[row], lines);
+        let known = match self.locations.get(&content) {
+            Some(&known) => known,
+            None => {
+                let Symbols { lines, locations, .. } = &mut self.symbols;
+                locations.mapping.push(content.0);
+                locations.address.push(content.1);
+                locations.is_folded.push(content.2);
+                for &(function, line, column) in &content.3 {
+                    lines.function.push(function);
+                    lines.line.push(line);
+                    lines.column.push(column);
+                }
+                locations.line_end.push(lines.line.len() as u32);
+                let known = (locations.len() - 1) as u32;
+                self.locations.insert(content, known);
+                known
+            }
+        };
+        from.location[row] = known;
+        known
+    }
+}
