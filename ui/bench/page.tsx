@@ -51,7 +51,9 @@ function mount(tree: FlameTree): () => void {
           colour="package"
           found={null}
           zoom={zoom()}
+          part={null}
           onZoom={setZoom}
+          onPart={() => undefined}
           onSearch={() => undefined}
           onPaint={(milliseconds, rectangles) => painted(milliseconds, rectangles)}
         />

@@ -13,6 +13,11 @@ import type { Sort, SortKey } from "./table/rows";
 export type Page = "explore" | "targets";
 export type Layout = "both" | "flame" | "table";
 
+export interface Part {
+  readonly left: number;
+  readonly right: number;
+}
+
 export interface State {
   readonly page: Page;
   /** A profile type's id, `name:sample_type:sample_unit:period_type:period_unit[:delta]`; empty for the first there is. */
@@ -34,6 +39,8 @@ export interface State {
   readonly colour: "package" | "binary";
   /** The frame that fills the width, as `pathKey` names it; empty for the root. */
   readonly zoom: string;
+  /** What is in sight instead, after moving freely: from 0 to 1 of the root's width. */
+  readonly part: Part | null;
   readonly search: string;
   readonly sort: Sort;
   /** The table's filter. */
@@ -53,6 +60,7 @@ export const DEFAULTS: State = {
   layout: "both",
   colour: "package",
   zoom: "",
+  part: null,
   search: "",
   sort: { key: "self", descending: true },
   filter: "",
@@ -81,6 +89,7 @@ export function parse(page: Page, query: string): State {
     layout: oneOf<Layout>("view", ["both", "flame", "table"], DEFAULTS.layout),
     colour: oneOf("colour", ["package", "binary"], DEFAULTS.colour),
     zoom: /^[0-9a-f]{8}$/.test(text("zoom")) ? text("zoom") : "",
+    part: parsePart(text("part")),
     search: text("search"),
     sort: parseSort(text("sort")),
     filter: text("filter"),
@@ -104,6 +113,7 @@ export function format(state: State): string {
   put("view", state.layout, DEFAULTS.layout);
   put("colour", state.colour, DEFAULTS.colour);
   put("zoom", state.zoom);
+  put("part", state.part ? `${digits(state.part.left)}-${digits(state.part.right)}` : "");
   put("search", state.search);
   put("sort", formatSort(state.sort), formatSort(DEFAULTS.sort));
   put("filter", state.filter);
@@ -120,6 +130,17 @@ function parseRange(text: string): TimeRange {
 
 function formatRange(range: TimeRange): string {
   return range.kind === "relative" ? formatDuration(range.ms) : formatSpan(range);
+}
+
+/** Enough digits for a window of a billionth. */
+function digits(fraction: number): string {
+  return String(Number(fraction.toFixed(12)));
+}
+
+function parsePart(text: string): Part | null {
+  const match = /^(0(?:\.\d{1,12})?)-([01](?:\.\d{1,12})?)$/.exec(text);
+  const part = match && { left: Number(match[1]), right: Number(match[2]) };
+  return part && part.left < part.right && part.right <= 1 ? part : null;
 }
 
 const SORT_KEYS: readonly SortKey[] = ["self", "total", "diff", "name"];

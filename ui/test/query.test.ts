@@ -129,6 +129,7 @@ test("the state survives the address bar", () => {
     layout: "flame",
     colour: "binary",
     zoom: "0badcafe",
+    part: { left: 0, right: 0.25 },
     search: '"a b"',
     sort: { key: "name", descending: false },
     filter: "x y",
@@ -139,7 +140,10 @@ test("the state survives the address bar", () => {
 });
 
 test("a broken address gives the defaults", () => {
-  const broken = parse("explore", "?range=x&sel=9-5&base=&refresh=7&view=cube&colour=red&zoom=../..&sort=-");
+  const broken = parse(
+    "explore",
+    "?range=x&sel=9-5&base=&refresh=7&view=cube&colour=red&zoom=../..&part=0.5-0.1&sort=-",
+  );
   assert.deepEqual(broken, DEFAULTS);
 });
 

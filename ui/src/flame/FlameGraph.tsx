@@ -2,6 +2,7 @@
 import { batch, createEffect, createMemo, createSignal, on, onCleanup, onMount, Show, type JSX } from "solid-js";
 
 import { formatChange, formatShare, formatValue } from "../units";
+import type { Part } from "../url";
 import { emptyRects, layout, neighbour, nodeAt } from "./layout";
 import { classify, palette, type ColourBy, type Mode } from "./palette";
 import { Painter, ROW } from "./paint";
@@ -15,6 +16,9 @@ export interface FlameGraphProps {
   readonly found: Found | null;
   /** The path key of the frame that fills the width; empty for the root. */
   readonly zoom: string;
+  /** What is in sight after moving freely, as parts of the root's width; null for the zoomed frame. */
+  readonly part: Part | null;
+  readonly onPart: (part: Part) => void;
   readonly onZoom: (key: string) => void;
   /** A person asks for every place of a function. */
   readonly onSearch: (name: string) => void;
@@ -23,6 +27,8 @@ export interface FlameGraphProps {
 }
 
 const ZOOM_MS = 160;
+/** A movement that stops for this long has come to rest. */
+const REST_MS = 250;
 /** The narrowest window, as a part of the root: doubles have no more to show. */
 const NARROWEST_WINDOW = 1e-9;
 /** Pixels that a pointer may move and still click. */
@@ -79,15 +85,34 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   );
   createEffect(
     on(
-      () => props.zoom,
+      () => [props.zoom, props.part],
       () => {
         wasZoomed = zoomed();
-        glideTo(windowOf(wasZoomed));
+        glideTo(asked());
       },
       { defer: true },
     ),
   );
-  onMount(() => setShown(windowOf(zoomed())));
+  onMount(() => setShown(asked()));
+
+  /** The window that the address asks for. */
+  function asked(): Window {
+    const all = props.tree.value[0];
+    return props.part && all > 0 ? { left: props.part.left * all, right: props.part.right * all } : windowOf(zoomed());
+  }
+
+  /** Moves freely, and tells so once the movement rests. */
+  let resting: ReturnType<typeof setTimeout> | undefined;
+  function moveWindow(wanted: Window): void {
+    stopGlide();
+    setShown(inside(wanted));
+    clearTimeout(resting);
+    resting = setTimeout(() => {
+      const all = windowOf(0).right;
+      props.onPart({ left: shown().left / all, right: shown().right / all });
+    }, REST_MS);
+  }
+  onCleanup(() => clearTimeout(resting));
 
   function windowOf(node: number, tree = props.tree): Window {
     const { offset, value } = tree;
@@ -101,6 +126,8 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   function glideTo(target: Window): void {
     stopGlide();
     const from = shown();
+    const near = (a: number, b: number) => Math.abs(a - b) <= (target.right - target.left) * 1e-6;
+    if (near(from.left, target.left) && near(from.right, target.right)) return;
     if (calm.matches) {
       setShown(target);
       return;
@@ -183,6 +210,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   }
 
   function zoomTo(node: number): void {
+    clearTimeout(resting);
     if (node === zoomed()) glideTo(windowOf(node));
     props.onZoom(node <= 0 ? "" : pathKey(props.tree, node));
   }
@@ -200,13 +228,12 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
       if (!press.moved && Math.hypot(dx, dy) > CLICK_SLACK) {
         press.moved = true;
         canvas.setPointerCapture(event.pointerId);
-        stopGlide();
         setHover(null);
       }
       if (press.moved) {
         const { left, right } = press.window;
         const by = (-dx / size().width) * (right - left);
-        setShown(inside({ left: left + by, right: right + by }));
+        moveWindow({ left: left + by, right: right + by });
         scroller.scrollTop = press.scroll - dy;
         return;
       }
@@ -230,16 +257,15 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
     const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
     if (!event.ctrlKey && !event.metaKey && !sideways) return;
     event.preventDefault();
-    stopGlide();
     const { left, right } = shown();
     if (sideways && !event.ctrlKey) {
       const by = (event.deltaX / size().width) * (right - left);
-      setShown(inside({ left: left + by, right: right + by }));
+      moveWindow({ left: left + by, right: right + by });
       return;
     }
     const at = left + ((event.clientX - canvas.getBoundingClientRect().left) / size().width) * (right - left);
     const factor = Math.exp(event.deltaY * 0.0025);
-    setShown(inside({ left: at - (at - left) * factor, right: at + (right - at) * factor }));
+    moveWindow({ left: at - (at - left) * factor, right: at + (right - at) * factor });
   }
 
   /** The window, kept within the root and no narrower than can be shown. */
@@ -281,7 +307,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
     const { left, right } = shown();
     const target = windowOf(node);
     // out of sight: go to the nearest frame around it that is in sight, which is what is zoomed into, or the root
-    if (target.right <= left || target.left >= right) setShown(inside(windowOf(Math.max(0, props.tree.parent[node]))));
+    if (target.right <= left || target.left >= right) moveWindow(windowOf(Math.max(0, props.tree.parent[node])));
   }
 
   const height = () => (props.tree.height + 1) * ROW;

@@ -145,7 +145,7 @@ export function Explore(): JSX.Element {
               value={state().match}
               onChange={(match) => {
                 if (match === state().match) refresh();
-                else go({ match, zoom: "" });
+                else go({ match, zoom: "", part: null });
               }}
             />
             <RangePicker
@@ -261,7 +261,7 @@ function TypePicker(props: { types: readonly TypeName[]; chosen: TypeName | unde
       class="type-picker"
       aria-label="Profile type"
       title={props.chosen?.id ?? props.wanted}
-      onChange={(event) => go({ type: event.currentTarget.value, selection: state().selection, zoom: "" })}
+      onChange={(event) => go({ type: event.currentTarget.value, selection: state().selection, zoom: "", part: null })}
     >
       <Show when={props.chosen === undefined}>
         <option selected disabled>

@@ -137,7 +137,7 @@ export function Profile(props: { tree: FlameTree; ask: FlameAsk | null; stale: b
       <Show when={download() instanceof Error}>
         <Problem error={download() as Error} />
       </Show>
-      <div class={`views ${state().layout}`} classList={{ stale: props.stale }}>
+      <div class="views" classList={{ [state().layout]: true, stale: props.stale }}>
         <Show when={state().layout !== "flame"}>
           <FrameTable
             tree={props.tree}
@@ -156,7 +156,9 @@ export function Profile(props: { tree: FlameTree; ask: FlameAsk | null; stale: b
             colour={state().colour}
             found={found()}
             zoom={state().zoom}
-            onZoom={(zoom) => go({ zoom })}
+            part={state().part}
+            onZoom={(zoom) => go({ zoom, part: null })}
+            onPart={(part) => go({ part }, "replace")}
             onSearch={(name) => go({ search: `"${name}"` })}
           />
         </Show>
