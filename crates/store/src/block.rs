@@ -1,72 +1,141 @@
-//! The seam of blocks; their encoding lands next. Until then a head is never cut.
+//! Blocks: immutable directories of Parquet and Arrow files (docs/format.md).
+//!
+//! [`Head::cut`](crate::Head::cut) makes them, [`Block`] reads them: little at a time, verified, and
+//! cached within the store's memory budget.
+//!
+//! Map: [`meta`] meta.json · [`cut`] head -> block · [`subset`] what of a head goes into one ·
+//! [`profiles`], [`samples`], [`symbols`] (as [`tables`]) the three kinds of file · [`file`] verified reads ·
+//! [`scan`] rows of a samples file · [`cache`] what was read · [`part`] what a query sees.
 
-use std::sync::Arc;
+mod cache;
+mod cut;
+mod file;
+mod meta;
+mod part;
+mod profiles;
+mod samples;
+mod scan;
+mod subset;
+mod symbols;
+mod tables;
 
-use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
 
-use crate::budget::Budget;
-use crate::error::{Kind, StoreError};
-use crate::head::Head;
+pub use cache::BlockCache;
+pub use cut::{CutBlock, SAMPLE_FILES_MAX};
+pub use meta::{
+    BlockFile, BlockMeta, CHECKSUM_CHUNK_BYTES, FORMAT_VERSION, LABEL_VALUES_MAX, LabelValues, PartitionMeta,
+    SampleFileMeta, TableMeta,
+};
+
+use crate::error::{Kind, ReadError, StoreError};
 use crate::objects::Objects;
 use crate::part::Part;
+use cache::Item;
+use file::VerifiedFile;
+use part::BlockPart;
+use profiles::{PROFILES_FILE, ProfileRows};
 
-pub struct BlockFile {
-    pub name: String,
-    pub bytes: u64,
-    pub crc32c: u32,
+/// One block that is open for reading. Cheap to open: files are read when something of them is asked for.
+pub struct Block {
+    shared: Arc<Shared>,
 }
 
-pub struct BlockMeta {
-    pub min_time: i64,
-    pub max_time: i64,
-    pub files: Vec<BlockFile>,
-}
-
-pub struct CutBlock {
-    pub meta: BlockMeta,
-    pub files: Vec<(String, Bytes)>,
-}
-
-pub enum Block {}
-
-impl BlockMeta {
-    pub fn to_json(&self) -> Result<Vec<u8>, StoreError> {
-        Err(no_blocks())
-    }
-
-    pub fn from_json(_: &str, _: &[u8]) -> Result<Self, StoreError> {
-        Err(no_blocks())
-    }
-}
-
-fn no_blocks() -> StoreError {
-    StoreError::new(Kind::Io, "block", "no blocks yet")
-}
-
-impl Head {
-    pub fn cut(
-        &self,
-        _window_ns: i64,
-        _sink: &mut dyn FnMut(CutBlock) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        Err(no_blocks())
-    }
+/// What a block and its parts have in common.
+pub(crate) struct Shared {
+    folder: Arc<str>,
+    meta: BlockMeta,
+    cache: Arc<BlockCache>,
+    profiles: Arc<VerifiedFile>,
+    symbols: Arc<VerifiedFile>,
+    /// By `meta.sample_files`.
+    samples: Vec<Arc<VerifiedFile>>,
+    defect: OnceLock<StoreError>,
 }
 
 impl Block {
-    pub fn open(_: Arc<dyn Objects>, _: &str, _: BlockMeta, _: &Budget) -> Result<Self, StoreError> {
-        Err(no_blocks())
+    /// `folder` holds the files in `objects`. [`Kind::Corrupt`] when `meta` does not describe a block.
+    pub fn open(
+        objects: Arc<dyn Objects>,
+        folder: &str,
+        meta: BlockMeta,
+        cache: Arc<BlockCache>,
+    ) -> Result<Self, StoreError> {
+        let file = |name: &str| match meta.files.iter().find(|file| file.name == name) {
+            Some(file) => VerifiedFile::new(objects.clone(), folder, file).map(Arc::new),
+            None => {
+                let at = objects.describe(&format!("{folder}/meta.json"));
+                Err(StoreError::new(Kind::Corrupt, at, format!("lists no file {name}")))
+            }
+        };
+        let shared = Shared {
+            folder: folder.into(),
+            profiles: file(PROFILES_FILE)?,
+            symbols: file(cut::SYMBOLS_FILE)?,
+            samples: meta.sample_files.iter().map(|of| file(&of.name)).collect::<Result<_, _>>()?,
+            meta,
+            cache,
+            defect: OnceLock::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub fn meta(&self) -> &BlockMeta {
-        match *self {}
+        &self.shared.meta
     }
 
-    pub fn parts(&self, _: &str, _: Option<(i64, i64)>) -> Result<Vec<Arc<dyn Part>>, StoreError> {
-        match *self {}
+    /// The partitions of `tenant` within `range` (ns, both ends included; `None` is all), each complete.
+    /// Reads `profiles.parquet` unless it is cached.
+    pub fn parts(&self, tenant: &str, range: Option<(i64, i64)>) -> Result<Vec<Arc<dyn Part>>, ReadError> {
+        let meta = &self.shared.meta;
+        let within = |min: i64, max: i64| range.is_none_or(|(start, end)| min <= end && max >= start);
+        if tenant != meta.tenant || !within(meta.min_time, meta.max_time) {
+            return Ok(Vec::new());
+        }
+        let all: Arc<Vec<Arc<ProfileRows>>> = self.shared.noting(self.shared.cached(Item::Profiles, || {
+            let read = profiles::read(&self.shared.profiles, meta)?;
+            let bytes = read.iter().map(|rows| rows.bytes()).sum();
+            Ok((read, bytes))
+        }))?;
+        let wanted = meta.partitions.iter().zip(&*all).enumerate();
+        let wanted = wanted.filter(|(_, (partition, _))| within(partition.min_time, partition.max_time));
+        let part = |(ix, (_, rows)): (usize, (&PartitionMeta, &Arc<ProfileRows>))| {
+            Arc::new(BlockPart { block: self.shared.clone(), partition: ix as u32, rows: rows.clone() })
+                as Arc<dyn Part>
+        };
+        Ok(wanted.map(part).collect())
     }
 
+    /// The first defect that any read of it has met; it stays. The store polls this and quarantines.
     pub fn defect(&self) -> Option<StoreError> {
-        match *self {}
+        self.shared.defect.get().cloned()
+    }
+
+    /// Drops what the cache holds of it: it is replaced or deleted.
+    pub fn forget(&self) {
+        self.shared.cache.forget(&self.shared.folder);
     }
 }
+
+impl Shared {
+    fn cached<T: Send + Sync + 'static>(
+        &self,
+        item: Item,
+        load: impl FnOnce() -> Result<(T, usize), ReadError>,
+    ) -> Result<Arc<T>, ReadError> {
+        self.cache.get(&self.folder, item, load)
+    }
+
+    /// Passes `result` on and keeps the first defect in it.
+    fn noting<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
+        if let Err(error) = &result
+            && error.kind == Kind::Corrupt
+        {
+            self.defect.get_or_init(|| error.clone());
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

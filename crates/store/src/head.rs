@@ -28,7 +28,6 @@ use hash::HashKey;
 use intern::{Hashes, Used};
 use partition::{Partition, Scratch};
 
-pub(crate) use packed::scale_of;
 pub(crate) use view::HeadPart;
 
 /// Services of one tenant that get a partition of their own; the rest share one. A partition costs a

@@ -29,6 +29,8 @@ pub struct StoreOptions {
     /// Writes are refused when the disk has fewer bytes left, so that the head can still be cut and the
     /// WAL be freed.
     pub disk_free_min: u64,
+    /// Bytes of decoded symbols, trees and profiles of blocks that are kept for the next query.
+    pub block_cache_bytes: u64,
     /// One block covers at most one aligned window of this many ns.
     pub block_window_ns: i64,
     /// A snapshot of the catalog is written every so many manifests.
@@ -50,6 +52,7 @@ impl Default for StoreOptions {
             segment_bytes: 32 * MIB,
             queue_bytes_max: 64 * MIB,
             disk_free_min: 64 * MIB,
+            block_cache_bytes: 256 * MIB,
             block_window_ns: 3600 * SECOND_NS,
             snapshot_every: 64,
             manifest_grace: Duration::from_secs(3600),

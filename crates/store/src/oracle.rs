@@ -304,6 +304,8 @@ pub(crate) fn answers_of(part: &dyn Part) -> Result<Vec<Answer>, crate::error::R
         (0..symbols.stacks.len() as u32).map(|ix| stack(&symbols.symbols, &symbols.stacks, ix)).collect();
     let mut answers = Vec::new();
     let table = part.profiles();
+    let stream_sets: Vec<_> =
+        (0..part.streams().len() as u32).map(|stream| part.stream_label_sets(stream)).collect::<Result<_, _>>()?;
     for row in 0..table.len() {
         let stream = part.streams()[table.stream[row] as usize].clone();
         let width = stream.sample_types.len();
@@ -312,6 +314,8 @@ pub(crate) fn answers_of(part: &dyn Part) -> Result<Vec<Answer>, crate::error::R
             let pick = Pick { profile: row as u32, value: value as u16, weight: 1, label_sets: None };
             part.samples(&[pick], &|| true, &mut |sample| {
                 let labels = label_set(&label_sets.strings, &label_sets.sets, sample.label_set);
+                let listed = &stream_sets[table.stream[row] as usize];
+                assert!(listed.contains(&sample.label_set), "a label set is listed for its stream");
                 rows.push((stacks[sample.stack as usize].clone(), labels, sample.time, sample.value));
             })?;
             rows.sort();

@@ -32,6 +32,8 @@ pub(crate) struct Partition {
 struct Inner {
     interner: Interner,
     streams: Arc<Vec<Stream>>,
+    /// Per stream the label sets of its samples, ascending.
+    stream_sets: Arc<Vec<Vec<u32>>>,
     stream_ids: HashMap<Stream, u32>,
     rows: Arc<Rows>,
     chunks: Vec<Arc<Vec<u8>>>,
@@ -55,6 +57,7 @@ impl Partition {
             inner: Mutex::new(Inner {
                 interner: Interner::new(key),
                 streams: Arc::default(),
+                stream_sets: Arc::default(),
                 stream_ids: HashMap::new(),
                 rows: Arc::default(),
                 chunks: Vec::new(),
@@ -124,6 +127,7 @@ impl Partition {
             name: self.name(),
             service: self.service.clone(),
             streams: inner.streams.clone(),
+            stream_sets: inner.stream_sets.clone(),
             rows: inner.rows.clone(),
             chunks: inner.chunks.clone(),
             symbols: inner.interner.symbols.clone(),
@@ -174,6 +178,7 @@ impl Inner {
         scratch.packed.clear();
         packed::pack(&mut scratch.packed, &scratch.samples, values, width, time);
         let run = self.keep_run(&scratch.packed);
+        self.note_label_sets(stream, &scratch.samples);
         let (export, changed) = self.export(key, batch, hashes, row);
 
         self.range.0 = self.range.0.min(time);
@@ -209,12 +214,28 @@ impl Inner {
         }
         let id = self.streams.len() as u32;
         Arc::make_mut(&mut self.streams).push(stream.clone());
+        Arc::make_mut(&mut self.stream_sets).push(Vec::new());
         self.stream_ids.insert(stream.clone(), id);
         // the list and the map each hold one: strings, their headers, and the map's slot
         let strings: usize = stream.labels.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
         let types: usize = stream.sample_types.iter().map(|of| of.kind.len() + of.unit.len() + 48).sum();
         self.stream_bytes += 2 * (strings + types + stream.name.len() + size_of::<Stream>()) + 16;
         id
+    }
+
+    fn note_label_sets(&mut self, stream: u32, samples: &[Unpacked]) {
+        let mut last = None;
+        for sample in samples {
+            if last == Some(sample.label_set) {
+                continue;
+            }
+            last = Some(sample.label_set);
+            let held = &self.stream_sets[stream as usize];
+            if let Err(at) = held.binary_search(&sample.label_set) {
+                Arc::make_mut(&mut self.stream_sets)[stream as usize].insert(at, sample.label_set);
+                self.stream_bytes += 8;
+            }
+        }
     }
 
     fn keep_run(&mut self, packed: &[u8]) -> RunAt {

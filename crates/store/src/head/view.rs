@@ -71,6 +71,7 @@ pub(crate) struct HeadPart {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) streams: Arc<Vec<Stream>>,
+    pub(crate) stream_sets: Arc<Vec<Vec<u32>>>,
     pub(crate) rows: Arc<Rows>,
     pub(crate) chunks: Vec<Arc<Vec<u8>>>,
     pub(crate) symbols: Arc<PartSymbols>,
@@ -95,6 +96,11 @@ impl HeadPart {
         let table = &self.rows.table;
         let width = self.streams[table.stream[row] as usize].sample_types.len();
         Run::new(&self.chunks[chunk as usize][at as usize..], width, table.time[row])
+    }
+
+    /// The trees, if a query has had them built.
+    pub(crate) fn built_trees(&self) -> Option<(Arc<NameTree>, Arc<LocationTree>)> {
+        self.trees.built.get().cloned()
     }
 
     /// Calls `each(pick, run, samples)` for every pick, and asks now and then whether to go on.
@@ -135,6 +141,10 @@ impl Part for HeadPart {
 
     fn label_sets(&self) -> Result<Arc<PartLabelSets>, ReadError> {
         Ok(self.label_sets.clone())
+    }
+
+    fn stream_label_sets(&self, stream: u32) -> Result<Arc<[u32]>, ReadError> {
+        Ok(self.stream_sets[stream as usize].as_slice().into())
     }
 
     fn symbols(&self) -> Result<Arc<PartSymbols>, ReadError> {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::block::{Block, BlockMeta, CutBlock};
-use crate::budget::Budget;
+use crate::block::{Block, BlockCache, BlockMeta, CutBlock};
 use crate::catalog::BlockEntry;
 use crate::error::{Kind, StoreError};
 use crate::objects::Objects;
@@ -35,7 +34,7 @@ pub(super) fn name_of_object(object: &str) -> Option<&str> {
 /// Puts a block's files and, last, its `meta.json`. It counts only when the catalog names it.
 pub(super) fn write(
     objects: &Arc<dyn Objects>,
-    budget: &Budget,
+    cache: &Arc<BlockCache>,
     name: String,
     cut: CutBlock,
 ) -> Result<Arc<StoredBlock>, StoreError> {
@@ -49,14 +48,14 @@ pub(super) fn write(
     objects.create(&format!("{folder}/{META}"), &meta_json)?;
     let entry =
         BlockEntry { min_time: cut.meta.min_time, max_time: cut.meta.max_time, bytes, meta_crc32c: crc32c(&meta_json) };
-    let block = Block::open(objects.clone(), &folder, cut.meta, budget)?;
+    let block = Block::open(objects.clone(), &folder, cut.meta, cache.clone())?;
     Ok(Arc::new(StoredBlock { name, entry, block }))
 }
 
 /// Reads `meta.json` and checks it against the catalog.
 pub(super) fn open(
     objects: &Arc<dyn Objects>,
-    budget: &Budget,
+    cache: &Arc<BlockCache>,
     name: &str,
     entry: &BlockEntry,
 ) -> Result<Arc<StoredBlock>, StoreError> {
@@ -73,7 +72,7 @@ pub(super) fn open(
         return Err(StoreError::new(Kind::Corrupt, at, "its bytes are not what was written (the checksum differs)"));
     }
     let meta = BlockMeta::from_json(&at, &meta_json)?;
-    let block = Block::open(objects.clone(), &folder, meta, budget)?;
+    let block = Block::open(objects.clone(), &folder, meta, cache.clone())?;
     Ok(Arc::new(StoredBlock { name: name.to_owned(), entry: entry.clone(), block }))
 }
 

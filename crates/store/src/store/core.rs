@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::blocks::{self, StoredBlock};
 use super::generation::Generation;
+use crate::block::BlockCache;
 use crate::budget::{Account, Budget};
 use crate::catalog::{Catalog, Change, QuarantineEntry};
 use crate::clock::Clock;
@@ -22,6 +23,7 @@ pub(super) struct Core {
     pub(super) random: Arc<dyn Random>,
     pub(super) objects: Arc<dyn Objects>,
     pub(super) budget: Budget,
+    pub(super) cache: Arc<BlockCache>,
     pub(super) head_account: Account,
     /// Names this writer's log and blocks.
     pub(super) writer: String,
@@ -91,6 +93,7 @@ impl Core {
     ) -> Result<Self, StoreError> {
         let budget = Budget::new(options.memory_bytes);
         let head_account = budget.account("head", options.head_bytes_max);
+        let cache = BlockCache::new(&budget, options.block_cache_bytes);
         let hash_key = [random.u64()?, random.u64()?];
         let first = Arc::new(Generation::new(hash_key, head_account.empty_lease()));
         Ok(Self {
@@ -99,6 +102,7 @@ impl Core {
             random,
             objects,
             budget,
+            cache,
             head_account,
             writer,
             hash_key,
@@ -185,7 +189,7 @@ impl Core {
         let cut = generation.head.cut(self.options.block_window_ns, &mut |cut| {
             let name = self.block_name()?;
             begun.push(name.clone());
-            blocks.push(blocks::write(&self.objects, &self.budget, name, cut)?);
+            blocks.push(blocks::write(&self.objects, &self.cache, name, cut)?);
             Ok(())
         });
         let change = cut.and_then(|()| {

@@ -116,7 +116,7 @@ fn open_blocks(core: &Core, upkeep: &mut Upkeep) -> Result<(), StoreError> {
             core.leave_out(name, &quarantine.reason, quarantine.since);
             continue;
         }
-        match blocks::open(&core.objects, &core.budget, name, entry) {
+        match blocks::open(&core.objects, &core.cache, name, entry) {
             Ok(stored) => opened.push(stored),
             Err(defect) if defect.kind == Kind::Corrupt => core.condemn(upkeep, name, &defect)?,
             // not damaged: a newer program, or the next start, can read it
