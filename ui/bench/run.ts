@@ -1,7 +1,7 @@
 /**
  * How fast a reply of 65,000 nodes is on screen, and how fast it moves, in headless Chromium.
  *
- *     DECIMA_BIN=../target/release/decima npm run bench
+ *     DECIMA_BINARY=../target/release/decima npm run bench
  *
  * The reply is the server's own, of a generated profile. A file with the Arrow part of such a reply may be
  * named instead: `npm run bench -- reply.arrow`.

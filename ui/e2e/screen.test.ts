@@ -1,5 +1,5 @@
 /**
- * The screen in a real browser against a real server: `DECIMA_BIN=... npm run e2e`.
+ * The screen in a real browser against a real server: `DECIMA_BINARY=... npm run e2e`.
  * `SCREENSHOTS` may name a folder for pictures of every screen. `npm run build` is not needed: the binary
  * brings its own copy of the screen.
  */

@@ -18,10 +18,10 @@ export interface Decima {
 const START_MS = 15_000;
 const STOP_MS = 10_000;
 
-/** Starts `$DECIMA_BIN`. `scrape` is the `scrape_configs` part of parca.yaml. */
+/** Starts `$DECIMA_BINARY`. `scrape` is the `scrape_configs` part of parca.yaml. */
 export async function startDecima(options: { scrape?: string; prefix?: string } = {}): Promise<Decima> {
-  const binary = process.env["DECIMA_BIN"];
-  if (!binary) throw new Error("DECIMA_BIN must name the decima binary");
+  const binary = process.env["DECIMA_BINARY"];
+  if (!binary) throw new Error("DECIMA_BINARY must name the decima binary");
   const folder = mkdtempSync(join(tmpdir(), "decima-ui-"));
   const port = await freePort();
   const config = join(folder, "parca.yaml");
