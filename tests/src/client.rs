@@ -1,0 +1,96 @@
+//! gRPC calls, each with a deadline.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::uri::PathAndQuery;
+use prost::Message;
+use tonic::{Request, Status, client::Grpc, transport::Channel};
+use tonic_prost::ProstCodec;
+
+use crate::wire::{
+    HasProfileDataResponse, LabelSet, MODE_MERGE, MergeProfile, Nothing, QueryRangeRequest, QueryRangeResponse,
+    QueryRequest, QueryResponse, RawProfileSeries, RawSample, Target, TargetsResponse, Timestamp, WriteRawRequest,
+};
+
+const CALL_SECONDS: u64 = 30;
+
+/// One connection to a server.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects at the first call.
+    pub fn new(address: SocketAddr) -> Client {
+        let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address is a URL");
+        Client { channel: endpoint.connect_timeout(Duration::from_secs(5)).connect_lazy() }
+    }
+
+    /// The reply of `path`, or its status.
+    pub async fn call<Q, A>(&self, path: &'static str, message: Q) -> Result<A, Status>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(64 << 20);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut request = Request::new(message);
+        request.set_timeout(Duration::from_secs(CALL_SECONDS));
+        let codec: ProstCodec<Q, A> = ProstCodec::default();
+        let call = grpc.unary(request, PathAndQuery::from_static(path), codec);
+        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS + 5), call).await {
+            Ok(reply) => reply.map(tonic::Response::into_inner),
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
+    /// Stores one profile.
+    pub async fn write(&self, labels: &[(&str, &str)], profile: Vec<u8>) -> Result<(), Status> {
+        let series =
+            RawProfileSeries { labels: Some(LabelSet::new(labels)), samples: vec![RawSample { raw_profile: profile }] };
+        let request = WriteRawRequest { series: vec![series] };
+        self.call("/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw", request).await.map(|Nothing {}| ())
+    }
+
+    pub async fn has_data(&self) -> Result<bool, Status> {
+        let reply: HasProfileDataResponse =
+            self.call("/parca.query.v1alpha1.QueryService/HasProfileData", Nothing {}).await?;
+        Ok(reply.has_data)
+    }
+
+    /// Values at each second of `start..=end`, over all series that match; empty if there are none.
+    pub async fn values(&self, query: &str, start: i64, end: i64) -> Result<Vec<(i64, i64)>, Status> {
+        let request = QueryRangeRequest {
+            query: query.to_owned(),
+            start: Some(Timestamp::of_seconds(start)),
+            end: Some(Timestamp::of_seconds(end)),
+            step: Some(Timestamp::of_seconds(1)),
+        };
+        let reply: Result<QueryRangeResponse, Status> =
+            self.call("/parca.query.v1alpha1.QueryService/QueryRange", request).await;
+        let samples = match reply {
+            Ok(reply) => reply.series.into_iter().flat_map(|series| series.samples),
+            Err(status) if status.code() == tonic::Code::NotFound => return Ok(Vec::new()),
+            Err(status) => return Err(status),
+        };
+        Ok(samples.map(|sample| (sample.timestamp.map_or(0, |time| time.seconds), sample.value)).collect())
+    }
+
+    /// All profiles of `start..=end` merged.
+    pub async fn merge(&self, query: &str, start: i64, end: i64, report_type: i32) -> Result<QueryResponse, Status> {
+        let merge = MergeProfile {
+            query: query.to_owned(),
+            start: Some(Timestamp::of_seconds(start)),
+            end: Some(Timestamp::of_seconds(end)),
+        };
+        let request = QueryRequest { mode: MODE_MERGE, merge: Some(merge), report_type };
+        self.call("/parca.query.v1alpha1.QueryService/Query", request).await
+    }
+
+    /// All scrape targets.
+    pub async fn targets(&self) -> Result<Vec<Target>, Status> {
+        let reply: TargetsResponse = self.call("/parca.scrape.v1alpha1.ScrapeService/Targets", Nothing {}).await?;
+        Ok(reply.targets.into_values().flat_map(|targets| targets.targets).collect())
+    }
+}

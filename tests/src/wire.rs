@@ -1,0 +1,182 @@
+//! The messages of the contract (`proto/`) that the tests need, field by field.
+
+use prost::{Message, Oneof};
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Label {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct LabelSet {
+    #[prost(message, repeated, tag = "1")]
+    pub labels: Vec<Label>,
+}
+
+impl LabelSet {
+    pub fn new(labels: &[(&str, &str)]) -> LabelSet {
+        let labels = labels.iter().map(|(name, value)| Label { name: (*name).into(), value: (*value).into() });
+        LabelSet { labels: labels.collect() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RawSample {
+    #[prost(bytes = "vec", tag = "1")]
+    pub raw_profile: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RawProfileSeries {
+    #[prost(message, optional, tag = "1")]
+    pub labels: Option<LabelSet>,
+    #[prost(message, repeated, tag = "2")]
+    pub samples: Vec<RawSample>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct WriteRawRequest {
+    #[prost(message, repeated, tag = "2")]
+    pub series: Vec<RawProfileSeries>,
+}
+
+/// A reply without fields, or whose fields do not matter.
+#[derive(Clone, PartialEq, Message)]
+pub struct Nothing {}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Timestamp {
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
+}
+
+/// Also the form of a duration.
+pub type Duration = Timestamp;
+
+impl Timestamp {
+    pub fn of_seconds(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanos: 0 }
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct QueryRangeRequest {
+    #[prost(string, tag = "1")]
+    pub query: String,
+    #[prost(message, optional, tag = "2")]
+    pub start: Option<Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub end: Option<Timestamp>,
+    #[prost(message, optional, tag = "5")]
+    pub step: Option<Duration>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct MetricsSample {
+    #[prost(message, optional, tag = "1")]
+    pub timestamp: Option<Timestamp>,
+    #[prost(int64, tag = "2")]
+    pub value: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct MetricsSeries {
+    #[prost(message, optional, tag = "1")]
+    pub labelset: Option<LabelSet>,
+    #[prost(message, repeated, tag = "2")]
+    pub samples: Vec<MetricsSample>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct QueryRangeResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub series: Vec<MetricsSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct MergeProfile {
+    #[prost(string, tag = "1")]
+    pub query: String,
+    #[prost(message, optional, tag = "2")]
+    pub start: Option<Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub end: Option<Timestamp>,
+}
+
+pub const MODE_MERGE: i32 = 2;
+pub const REPORT_PPROF: i32 = 1;
+pub const REPORT_FLAMEGRAPH_ARROW: i32 = 5;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct QueryRequest {
+    #[prost(int32, tag = "1")]
+    pub mode: i32,
+    #[prost(message, optional, tag = "3")]
+    pub merge: Option<MergeProfile>,
+    #[prost(int32, tag = "5")]
+    pub report_type: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FlamegraphArrow {
+    #[prost(bytes = "vec", tag = "1")]
+    pub record: Vec<u8>,
+    #[prost(int32, tag = "3")]
+    pub height: i32,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Report {
+    #[prost(bytes, tag = "6")]
+    Pprof(Vec<u8>),
+    #[prost(message, tag = "11")]
+    FlamegraphArrow(FlamegraphArrow),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct QueryResponse {
+    #[prost(oneof = "Report", tags = "6, 11")]
+    pub report: Option<Report>,
+    #[prost(int64, tag = "9")]
+    pub total: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct HasProfileDataResponse {
+    #[prost(bool, tag = "1")]
+    pub has_data: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct TargetsResponse {
+    #[prost(map = "string, message", tag = "1")]
+    pub targets: std::collections::HashMap<String, Targets>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Targets {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: Vec<Target>,
+}
+
+pub const HEALTH_GOOD: i32 = 1;
+pub const HEALTH_BAD: i32 = 2;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Target {
+    #[prost(string, tag = "3")]
+    pub last_error: String,
+    #[prost(string, tag = "6")]
+    pub url: String,
+    #[prost(int32, tag = "7")]
+    pub health: i32,
+}

@@ -1,0 +1,5 @@
+//! What a user meets: crashes, bad input, the first minute.
+
+mod bad_input;
+mod crash;
+mod first_minute;
