@@ -1,0 +1,103 @@
+//! What is wrong with a configuration is told with its place and in words that help.
+
+use scrape::config::{Config, Problem};
+
+const BUCKET: &str = "object_storage: {bucket: {type: FILESYSTEM, config: {directory: x}}}\n";
+
+/// The whole text that a user sees, for the jobs below a good bucket.
+fn error_of(jobs: &str) -> String {
+    let yaml = format!("{BUCKET}scrape_configs:\n{jobs}");
+    Config::load(yaml.as_bytes()).expect_err(&yaml).to_string()
+}
+
+#[test]
+fn a_typo_is_named_with_line_column_and_a_guess() {
+    assert_eq!(
+        error_of("- job_name: a\n  static_config:\n  - targets: [x]\n"),
+        "line 4, column 3: scrape_configs[0].static_config: unknown key (did you mean static_configs?)"
+    );
+    assert_eq!(
+        error_of("- job_name: a\n  profiling_config:\n    pprof_config:\n      memory: {enable: true}\n"),
+        "line 6, column 16: scrape_configs[0].profiling_config.pprof_config.memory.enable: unknown key (did you mean \
+         enabled?)"
+    );
+    assert_eq!(
+        error_of("- job_name: a\n  honor_labels: true\n"),
+        "line 4, column 3: scrape_configs[0].honor_labels: unknown key (known here: job_name, params, scrape_interval, \
+         scrape_timeout, scheme, normalized_addresses, profiling_config, relabel_configs, static_configs)"
+    );
+}
+
+#[test]
+fn what_parca_knows_and_decima_does_not_yet_is_called_so() {
+    assert_eq!(
+        error_of("- job_name: a\n  basic_auth: {username: u}\n  kubernetes_sd_configs: [{role: pod}]\n"),
+        "line 4, column 3: scrape_configs[0].basic_auth: is not yet supported by this version of Decima\n\
+         line 5, column 3: scrape_configs[0].kubernetes_sd_configs: is not yet supported by this version of Decima"
+    );
+    let s3 = Config::load(b"object_storage:\n  bucket:\n    type: S3\n    config: {bucket: b}\n").unwrap_err();
+    assert_eq!(s3.issues[0].problem, Problem::NotYetSupported);
+    assert_eq!(
+        s3.to_string(),
+        "line 3, column 5: object_storage.bucket.type: S3 is not yet supported (supported: FILESYSTEM)"
+    );
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_at_once() {
+    let error = error_of(
+        "- job_name: a\n  scrape_interval: 5\n  scheme: [http]\n- job_name: b\n  scrape_timeout: 1s\n\
+         - job_name: c\n  relabel_configs: [{regex: '('}]\n",
+    );
+    assert_eq!(
+        error,
+        "line 4, column 20: scrape_configs[0].scrape_interval: not a valid duration string: \"5\"\n\
+         line 5, column 11: scrape_configs[0].scheme: expected a string, found a list\n\
+         line 7, column 19: scrape_configs[1].scrape_timeout: scrape timeout must be greater than the interval: b (the \
+         timeout is 1s, the interval 10s)\n\
+         line 9, column 29: scrape_configs[2].relabel_configs[0].regex: error parsing regexp: missing closing ): \
+         `^(?s:()$`"
+    );
+}
+
+#[test]
+fn a_missing_bucket_shows_how_one_is_written() {
+    let error = Config::load(b"scrape_configs: []").unwrap_err().to_string();
+    let (_, example) = error.split_once("as\n").expect("an example");
+    Config::load(example.as_bytes()).expect("the example is valid");
+    assert!(error.starts_with("line 1, column 1: object_storage.bucket: is missing"), "{error}");
+}
+
+#[test]
+fn a_duplicate_job_is_told_with_both_its_places() {
+    assert_eq!(
+        error_of("- job_name: a\n- job_name: a\n"),
+        "line 4, column 3: scrape_configs[1]: duplicate job_name found in scrape configs: a (first on line 3)"
+    );
+}
+
+#[test]
+fn syntax_errors_have_a_place() {
+    let error = error_of("- job_name: [a\n  scheme: http\n");
+    assert!(error.starts_with("line "), "{error}");
+    let error = Config::load(b"").unwrap_err().to_string();
+    assert_eq!(error, "line 1, column 1: the file is empty");
+}
+
+#[test]
+fn aliases_to_aliases_end_in_an_error_and_not_in_memory() {
+    let mut yaml = String::from("object_storage:\n  bucket: &a {type: FILESYSTEM, config: {directory: x}}\n");
+    yaml.push_str("scrape_configs:\n- &job\n  job_name: a\n  static_configs: &groups\n");
+    for _ in 0..3000 {
+        yaml.push_str("  - targets: [x, y, z]\n");
+    }
+    for _ in 0..3000 {
+        yaml.push_str("- {<<: *job}\n");
+    }
+    let error = Config::load(yaml.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("excessive aliasing"), "{}", &error[..200.min(error.len())]);
+
+    let cyclic = format!("{BUCKET}scrape_configs:\n- &job\n  job_name: a\n  <<: *job\n");
+    let error = Config::load(cyclic.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("merge keys are nested too deeply"), "{error}");
+}
