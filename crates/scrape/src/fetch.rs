@@ -30,6 +30,8 @@ pub enum Reason {
     Memory,
     /// A body that is no profile.
     Content,
+    /// None of the sample types to keep is in the profile.
+    SampleTypes,
     /// The store refused it or failed.
     Store,
 }
@@ -45,6 +47,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::Memory => "memory",
             Reason::Content => "content",
+            Reason::SampleTypes => "sample_types",
             Reason::Store => "store",
         }
     }

@@ -8,13 +8,15 @@
 //! [`sink`].
 //!
 //! Map: [`config`] `parca.yaml` · [`duration`] Prometheus durations · [`relabel`] relabelling rules · [`targets`] groups
-//! to targets · [`scraper`] options, loop, handle · [`sink`] where profiles go · `fetch` one request · `metrics` what is
+//! to targets · [`scraper`] options, loop, handle · [`sink`] where profiles go · `fetch` one request · `keep` fewer
+//! sample types · `metrics` what is
 //! counted · `yaml` Go-YAML on events · `go` texts as Go makes them · `label_builder` labels that change.
 
 pub mod config;
 pub mod duration;
 mod fetch;
 mod go;
+mod keep;
 mod label_builder;
 mod metrics;
 pub mod relabel;

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use profile::Labels;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
@@ -18,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::config::ScrapeConfig;
 use crate::fetch::{Body, BodyBudget, Reason, ScrapeError, client, content_error, fetch};
+use crate::keep::{self, KeepError};
 use crate::metrics::Metrics;
 use crate::sink::{Scraped, Sink, SinkError, Written};
 use crate::targets::{Target, label, static_groups, targets};
@@ -246,6 +248,8 @@ impl<S: Sink> Scraper<S> {
         now: SystemTime,
     ) -> Result<Written, ScrapeError> {
         let Body { bytes, content_type, lease } = body;
+        let bytes =
+            if target.keep_sample_types.is_empty() { bytes } else { reduce(bytes, target, &content_type).await? };
         let scraped = Scraped {
             job: job.job_name.clone(),
             labels: stored_labels(target),
@@ -333,6 +337,23 @@ fn job(config: ScrapeConfig, metrics: &Metrics) -> Job {
     metrics.synced(&config.job_name, begin.elapsed(), found.active.len());
     let active = found.active.into_iter().map(|target| Arc::new(Active { target, state: Mutex::default() })).collect();
     Job { config, active, dropped: found.dropped }
+}
+
+/// Applies `keep_sample_type`, on a thread where it may take its time.
+async fn reduce(bytes: Bytes, target: &Target, content_type: &str) -> Result<Bytes, ScrapeError> {
+    let keep = target.keep_sample_types.clone();
+    let reducing = tokio::task::spawn_blocking(move || keep::sample_types(&bytes, &keep));
+    match reducing.await {
+        Ok(Ok(reduced)) => Ok(reduced),
+        Ok(Err(KeepError::Defect(defect))) => Err(content_error(&target.url, content_type, &defect.to_string())),
+        Ok(Err(error @ KeepError::NothingKept(_))) => {
+            Err(ScrapeError::new(Reason::SampleTypes, format!("{error}, as {} sent it", target.url)))
+        }
+        Err(_) => {
+            let message = format!("reading the profile of {} failed with an internal error, see the log", target.url);
+            Err(ScrapeError::new(Reason::Content, message))
+        }
+    }
 }
 
 /// The public labels and `__name__`, sorted by name.
