@@ -64,7 +64,7 @@ pub fn format(duration: Duration) -> String {
     for (unit, nanos) in UNITS {
         let unit_millis = u128::from(nanos / MILLISECOND);
         let only_if_exact = matches!(unit, "y" | "w");
-        if millis < unit_millis || (only_if_exact && millis % unit_millis != 0) {
+        if millis < unit_millis || (only_if_exact && !millis.is_multiple_of(unit_millis)) {
             continue;
         }
         text.push_str(&format!("{}{unit}", millis / unit_millis));

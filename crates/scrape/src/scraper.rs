@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use profile::Labels;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -49,9 +50,13 @@ pub struct Scraper<S> {
     client: reqwest::Client,
     body_max: usize,
     budget: BodyBudget,
+    reductions: Semaphore,
     metrics: Metrics,
     jobs: Arc<[Job]>,
 }
+
+/// Profiles reduced to some of their sample types at one time: each takes the memory of an unpacked profile.
+const REDUCTIONS_MAX: usize = 2;
 
 struct Job {
     config: ScrapeConfig,
@@ -141,6 +146,7 @@ impl<S: Sink> Scraper<S> {
             client: client(&format!("decima/{}", options.version)).map_err(BuildError)?,
             body_max: options.body_max,
             budget: BodyBudget::new(options.bodies_max),
+            reductions: Semaphore::new(REDUCTIONS_MAX),
             metrics,
             jobs,
         })
@@ -248,8 +254,12 @@ impl<S: Sink> Scraper<S> {
         now: SystemTime,
     ) -> Result<Written, ScrapeError> {
         let Body { bytes, content_type, lease } = body;
-        let bytes =
-            if target.keep_sample_types.is_empty() { bytes } else { reduce(bytes, target, &content_type).await? };
+        let bytes = if target.keep_sample_types.is_empty() {
+            bytes
+        } else {
+            let _permit = self.reductions.acquire().await;
+            reduce(bytes, target, &content_type).await?
+        };
         let scraped = Scraped {
             job: job.job_name.clone(),
             labels: stored_labels(target),
@@ -399,5 +409,49 @@ async fn or_stopped<T>(stop: &CancellationToken, future: impl Future<Output = T>
         biased;
         () = stop.cancelled() => None,
         value = future => Some(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn target(url: &str) -> Target {
+        Target {
+            url: url.to_owned(),
+            all_labels: Labels::default(),
+            discovered_labels: Labels::default(),
+            keep_sample_types: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_target_keeps_its_moment_of_the_interval() {
+        let interval = Duration::from_secs(10);
+        for url in ["http://a/", "http://b/"] {
+            let moments: BTreeSet<u128> = [0, 1, 9_999_999_999, 10_000_000_000, 1_234_567_890_123]
+                .map(Duration::from_nanos)
+                .into_iter()
+                .map(|now| {
+                    let wait = delay(&target(url), interval, now);
+                    assert!(wait < interval);
+                    (now + wait).as_nanos() % interval.as_nanos()
+                })
+                .collect();
+            assert_eq!(moments.len(), 1, "{moments:?}");
+        }
+    }
+
+    #[test]
+    fn targets_spread_over_the_interval() {
+        let interval = Duration::from_secs(10);
+        let mut tenths = [0; 10];
+        for host in 0..1000 {
+            let wait = delay(&target(&format!("http://10.0.0.{host}:80/debug/pprof/allocs")), interval, Duration::ZERO);
+            tenths[wait.as_secs() as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (50..200).contains(count)), "{tenths:?}");
     }
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
+use profile::pprof::{Ids, Limits, Pprof, Scratch, decode, encode};
 use prometheus_client::registry::Registry;
 use scrape::{Config, Handle, Health, Options, Scraped, Scraper, Sink, SinkError, TargetState, TargetStatus, Written};
 use tokio::io::AsyncWriteExt;
@@ -220,7 +221,7 @@ async fn a_profile_reaches_the_sink_with_its_labels() {
 
 #[tokio::test]
 async fn a_target_that_hangs_times_out() {
-    let address = serve(Router::new().route("/profile", get(|| std::future::pending::<&str>()))).await;
+    let address = serve(Router::new().route("/profile", get(std::future::pending::<&str>))).await;
     let running = start(impatient(job(address, "")), Behaviour::Accept, |_| {});
     let target = running.target_where(|target| target.health == Health::Down).await;
     assert_says(&target.last_error.unwrap(), &["/profile", "did not send", "scrape timeout of 300ms"]);
@@ -396,7 +397,7 @@ async fn an_error_is_forgotten_when_the_target_recovers() {
 
 #[tokio::test]
 async fn a_stop_gives_up_requests_at_once() {
-    let address = serve(Router::new().route("/profile", get(|| std::future::pending::<&str>()))).await;
+    let address = serve(Router::new().route("/profile", get(std::future::pending::<&str>))).await;
     let mut config = job(address, "");
     config.scrape_configs[0].scrape_timeout = Duration::from_secs(3600);
     let running = start(config, Behaviour::Accept, |_| {});
@@ -443,5 +444,66 @@ async fn a_scheme_that_cannot_be_scraped_is_told_as_the_targets_error() {
     let running = start(job(address, "  scheme: gopher"), Behaviour::Accept, |_| {});
     let target = running.target_where(|target| target.health == Health::Down).await;
     assert_says(&target.last_error.unwrap(), &["unsupported scheme \"gopher\"", "use http or https"]);
+    running.stop().await;
+}
+
+/// A profile of one sample with two types.
+fn profile_of_two_types() -> Vec<u8> {
+    let mut pprof = Pprof::default();
+    let mut strings = profile::Strings::with_empty();
+    let unit = strings.push(b"bytes");
+    pprof.sample_types = [&b"alloc_space"[..], b"inuse_space"].map(|name| (strings.push(name), unit)).to_vec();
+    pprof.symbols.strings = strings;
+    pprof.stacks.push(&[]);
+    pprof.values = vec![100, 7];
+    encode(&pprof)
+}
+
+fn keep(sample_type: &str) -> String {
+    format!("      kept: {{enabled: true, path: /profile, keep_sample_type: [{{type: {sample_type}, unit: bytes}}]}}")
+}
+
+#[tokio::test]
+async fn only_the_sample_types_to_keep_reach_the_sink() {
+    let address = serve(Router::new().route("/profile", get(|| async { profile_of_two_types() }))).await;
+    let running = start(job(address, &keep("inuse_space")), Behaviour::Accept, |_| {});
+    let deadline = Instant::now() + PATIENCE;
+    let is_kept = |scraped: &Scraped| scraped.labels.contains(&("__name__".to_owned(), "kept".to_owned()));
+    while !running.sink.written().iter().any(is_kept) {
+        assert!(Instant::now() < deadline, "{:?}", running.handle.targets(TargetState::Active));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for scraped in running.stop().await.written() {
+        let decoded = decode(&scraped.body, Ids::Unique, &Limits::default(), &mut Scratch::default()).unwrap();
+        assert_eq!(decoded.values, if is_kept(&scraped) { vec![7] } else { vec![100, 7] });
+    }
+}
+
+#[tokio::test]
+async fn a_profile_without_a_type_to_keep_says_which_it_has() {
+    let address = serve(Router::new().route("/profile", get(|| async { profile_of_two_types() }))).await;
+    let mut config = job(address, &keep("inuse_objects"));
+    config.scrape_configs[0].profiles.remove("custom");
+    let running = start(config, Behaviour::Accept, |_| {});
+    let target = running.target_where(|target| target.health == Health::Down).await;
+    assert_says(
+        &target.last_error.unwrap(),
+        &[
+            "none of the profile's sample types is in keep_sample_type",
+            "alloc_space/bytes, inuse_space/bytes",
+            "/profile",
+        ],
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn garbage_to_reduce_is_told_like_other_garbage() {
+    let address = serve(Router::new().route("/profile", get(|| async { "garbage" }))).await;
+    let mut config = job(address, &keep("inuse_objects"));
+    config.scrape_configs[0].profiles.remove("custom");
+    let running = start(config, Behaviour::Accept, |_| {});
+    let target = running.target_where(|target| target.health == Health::Down).await;
+    assert_says(&target.last_error.unwrap(), &["/profile is not a valid profile", "calls it text/plain"]);
     running.stop().await;
 }
