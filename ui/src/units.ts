@@ -47,7 +47,7 @@ export function formatValue(value: number, unit: string): string {
 }
 
 function scaled(value: number, steps: readonly [number, string][], gap: string): string {
-  if (value === 0) return `0${gap}${steps[steps.length - 1][1]}`.trimEnd();
+  if (value === 0) return "0";
   const size = Math.abs(value);
   const last = steps[steps.length - 1];
   const [factor, suffix] = steps.find(([from]) => size >= from * 0.9995) ?? last;

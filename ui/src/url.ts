@@ -33,7 +33,7 @@ export interface State {
   readonly absolute: boolean;
   /** The label by which the graph over time is split; empty for one line. */
   readonly by: string;
-  /** Seconds between refreshes; 0 for none. */
+  /** Seconds between refreshes of a relative range; 0 for none. */
   readonly refresh: number;
   readonly layout: Layout;
   readonly colour: "package" | "binary";
@@ -56,7 +56,7 @@ export const DEFAULTS: State = {
   base: null,
   absolute: false,
   by: "",
-  refresh: 0,
+  refresh: 10,
   layout: "both",
   colour: "package",
   zoom: "",
@@ -75,7 +75,7 @@ export function parse(page: Page, query: string): State {
   const text = (name: string) => params.get(name) ?? "";
   const oneOf = <T extends string>(name: string, known: readonly T[], otherwise: T): T =>
     known.find((each) => each === text(name)) ?? otherwise;
-  const refresh = Number(text("refresh"));
+  const refresh = Number.parseInt(text("refresh"), 10);
   return {
     page,
     type: text("type"),
@@ -85,7 +85,7 @@ export function parse(page: Page, query: string): State {
     base: parseSpan(text("base")),
     absolute: text("abs") === "1",
     by: text("by"),
-    refresh: REFRESH.includes(refresh) ? refresh : 0,
+    refresh: REFRESH.includes(refresh) ? refresh : DEFAULTS.refresh,
     layout: oneOf<Layout>("view", ["both", "flame", "table"], DEFAULTS.layout),
     colour: oneOf("colour", ["package", "binary"], DEFAULTS.colour),
     zoom: /^[0-9a-f]{8}$/.test(text("zoom")) ? text("zoom") : "",
@@ -109,7 +109,7 @@ export function format(state: State): string {
   put("base", state.base ? formatSpan(state.base) : "");
   put("abs", state.absolute ? "1" : "");
   put("by", state.by);
-  put("refresh", String(state.refresh), "0");
+  put("refresh", String(state.refresh), String(DEFAULTS.refresh));
   put("view", state.layout, DEFAULTS.layout);
   put("colour", state.colour, DEFAULTS.colour);
   put("zoom", state.zoom);

@@ -47,7 +47,7 @@ export function Explore(): JSX.Element {
 
   const timer = setInterval(() => {
     if (document.hidden) return;
-    const seconds = state().refresh;
+    const seconds = range().kind === "relative" ? state().refresh : 0;
     const waiting = empty() || types.error() !== undefined;
     if (waiting || (seconds > 0 && Date.now() - now() >= seconds * 1000 - 200)) refresh();
   }, TICK_MS);
@@ -164,7 +164,7 @@ export function Explore(): JSX.Element {
                 onChange={(event) => go({ refresh: Number(event.currentTarget.value) }, "replace")}
               >
                 <For each={REFRESH_SECONDS}>
-                  {(seconds) => <option value={seconds}>{seconds === 0 ? "Off" : `${seconds} s`}</option>}
+                  {(seconds) => <option value={seconds}>{seconds === 0 ? "Off" : `Every ${seconds} s`}</option>}
                 </For>
               </select>
             </div>
