@@ -9,6 +9,8 @@
 //! its number taken and not free again.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

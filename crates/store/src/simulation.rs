@@ -1,6 +1,8 @@
 //! A world in which everything that may go wrong does, and that a seed repeats.
 
 mod disk;
+mod objects;
+mod run;
 mod writes;
 
 use std::sync::Mutex;
@@ -8,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub(crate) use disk::SimDisk;
+pub(crate) use objects::SimObjects;
 pub(crate) use writes::{FIRST_TIME, SimDecoder, ids, write};
 
 use crate::clock::Clock;

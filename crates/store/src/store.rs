@@ -172,6 +172,7 @@ impl Store {
     pub fn maintain(&self) -> Result<(), StoreError> {
         let mut upkeep = self.upkeep()?;
         let outcomes = [
+            self.core.open_blocks(&mut upkeep),
             self.core.verify_one(&mut upkeep),
             self.core.quarantine_defects(&mut upkeep),
             self.cut(&mut upkeep, false),

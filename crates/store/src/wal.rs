@@ -8,6 +8,8 @@
 mod frame;
 mod replay;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -23,6 +25,8 @@ use crate::record::{Record, WalPosition};
 
 use frame::Frame;
 pub(crate) use frame::crc32c;
+#[cfg(test)]
+use replay::WalReport;
 pub(crate) use replay::{Rejected, Replayed, encode_rejected};
 use segment::SegmentId;
 

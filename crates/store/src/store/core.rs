@@ -8,7 +8,7 @@ use super::blocks::{self, StoredBlock};
 use super::generation::Generation;
 use crate::block::BlockCache;
 use crate::budget::{Account, Budget};
-use crate::catalog::{Catalog, Change, QuarantineEntry};
+use crate::catalog::{BlockEntry, Catalog, Change, QuarantineEntry};
 use crate::clock::Clock;
 use crate::error::{Kind, StoreError};
 use crate::objects::Objects;
@@ -54,8 +54,10 @@ impl View {
 pub(super) struct Upkeep {
     pub(super) catalog: Catalog,
     pending: Option<Pending>,
+    /// Blocks that could not be read yet, though nothing says that they are damaged.
+    pub(super) unopened: Vec<(String, BlockEntry)>,
     /// Blocks of earlier runs, whose files may have changed since; the next is the last.
-    pub(super) unverified: Vec<Arc<StoredBlock>>,
+    unverified: Vec<Arc<StoredBlock>>,
     /// Left out already, and not yet so in the catalog.
     condemned: Vec<Change>,
 }
@@ -75,7 +77,7 @@ struct Written {
 
 impl Upkeep {
     pub(super) fn new(catalog: Catalog) -> Self {
-        Self { catalog, pending: None, unverified: Vec::new(), condemned: Vec::new() }
+        Self { catalog, pending: None, unopened: Vec::new(), unverified: Vec::new(), condemned: Vec::new() }
     }
 
     pub(super) fn is_cutting(&self) -> bool {
@@ -125,10 +127,6 @@ impl Core {
         let out = change(&mut next);
         *view = Arc::new(next);
         out
-    }
-
-    pub(super) fn add_blocks(&self, blocks: Vec<Arc<StoredBlock>>) {
-        self.change_view(|view| view.blocks.extend(blocks));
     }
 
     /// Begins a new generation and returns the one before.
@@ -217,6 +215,30 @@ impl Core {
         name.split('-').nth(1) == Some(&self.writer)
     }
 
+    /// Opens the blocks that are not open yet. One that is damaged or too new is given up, one that cannot
+    /// be read now is tried again by the next call.
+    pub(super) fn open_blocks(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+        let mut opened = Vec::new();
+        for (name, entry) in std::mem::take(&mut upkeep.unopened) {
+            self.forget_left_out(&name);
+            match blocks::open(&self.objects, &self.cache, &name, &entry) {
+                Ok(stored) => opened.push(stored),
+                Err(defect) if defect.kind == Kind::Corrupt => self.condemn(upkeep, &name, &defect)?,
+                Err(error) => {
+                    self.leave_out(&name, &error.to_string(), self.clock.now_ns());
+                    if error.kind != Kind::TooNew {
+                        upkeep.unopened.push((name, entry));
+                    }
+                }
+            }
+        }
+        if !opened.is_empty() {
+            upkeep.unverified.extend(opened.iter().cloned());
+            self.change_view(|view| view.blocks.extend(opened));
+        }
+        Ok(())
+    }
+
     /// Takes blocks that turned out to be damaged out of all answers, and writes that down.
     pub(super) fn quarantine_defects(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
         for stored in &self.view().blocks {
@@ -253,6 +275,10 @@ impl Core {
         tracing::error!(block = name, reason, "a block is left out of all answers");
         let left_out = Quarantined { block: name.to_owned(), reason: reason.to_owned(), since };
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner).push(left_out);
+    }
+
+    fn forget_left_out(&self, name: &str) {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).retain(|left_out| left_out.block != name);
     }
 
     pub(super) fn left_out(&self) -> Vec<Quarantined> {

@@ -109,23 +109,13 @@ fn delete_unfinished_blocks(core: &Core, upkeep: &Upkeep, report: &mut OpenRepor
 }
 
 fn open_blocks(core: &Core, upkeep: &mut Upkeep) -> Result<(), StoreError> {
-    let state = upkeep.catalog.state().clone();
-    let mut opened = Vec::with_capacity(state.blocks.len());
-    for (name, entry) in &state.blocks {
-        if let Some(quarantine) = state.quarantined.get(name) {
-            core.leave_out(name, &quarantine.reason, quarantine.since);
-            continue;
-        }
-        match blocks::open(&core.objects, &core.cache, name, entry) {
-            Ok(stored) => opened.push(stored),
-            Err(defect) if defect.kind == Kind::Corrupt => core.condemn(upkeep, name, &defect)?,
-            // not damaged: a newer program, or the next start, can read it
-            Err(error) => core.leave_out(name, &error.to_string(), core.clock.now_ns()),
+    for (name, entry) in upkeep.catalog.state().blocks.clone() {
+        match upkeep.catalog.state().quarantined.get(&name) {
+            Some(quarantine) => core.leave_out(&name, &quarantine.reason, quarantine.since),
+            None => upkeep.unopened.push((name, entry)),
         }
     }
-    upkeep.unverified.clone_from(&opened);
-    core.add_blocks(opened);
-    Ok(())
+    core.open_blocks(upkeep)
 }
 
 /// Takes writes of the log into the head.
