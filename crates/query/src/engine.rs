@@ -137,6 +137,9 @@ impl Engine {
     }
 
     pub(crate) fn lease(&self, bytes: usize) -> Result<Lease, QueryError> {
-        Ok(self.memory.lease(bytes as u64)?)
+        self.memory.lease(bytes as u64).map_err(|error| {
+            let advice = "ask for less time or fewer series, or give the server more memory";
+            QueryError::new(ErrorKind::ResourceExhausted, format!("{error}: {advice}"))
+        })
     }
 }

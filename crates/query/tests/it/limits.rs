@@ -1,0 +1,70 @@
+//! Deadlines, cancellation, and bounds of memory and size.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use query::request::{QueryOptions, RangeRequest};
+use query::{Context, Engine, EngineOptions, ErrorKind, QueryError, QueryRequest, Selection};
+
+use crate::memory::MemorySource;
+use crate::random::{batches, profiles};
+
+const TYPE_CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
+
+fn engine(options: EngineOptions) -> Engine {
+    let profiles: Vec<_> = (0..20).flat_map(profiles).collect();
+    Engine::new(MemorySource::new(batches(1, &profiles)), options)
+}
+
+fn flame_graph(engine: &Engine, context: &Context) -> Result<(), QueryError> {
+    let selection = Selection::Merge { query: TYPE_CPU.to_owned(), start: Some(0), end: Some(i64::MAX) };
+    let request = QueryRequest {
+        mode: 2,
+        options: Some(QueryOptions::Select(selection)),
+        report_type: 5,
+        node_trim_threshold: None,
+    };
+    engine.query(context, &request).map(|_| ())
+}
+
+#[test]
+fn a_query_past_its_deadline_ends() {
+    let context = Context { deadline: Some(Instant::now() - Duration::from_secs(1)), ..Context::default() };
+    let error = flame_graph(&engine(EngineOptions::default()), &context).expect_err("too late");
+    assert_eq!(error.kind, ErrorKind::DeadlineExceeded);
+}
+
+#[test]
+fn a_query_whose_client_is_gone_ends() {
+    let context = Context { cancelled: Arc::new(AtomicBool::new(true)), ..Context::default() };
+    let error = flame_graph(&engine(EngineOptions::default()), &context).expect_err("cancelled");
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+}
+
+#[test]
+fn a_query_that_needs_more_memory_than_there_is_is_refused_and_gives_all_back() {
+    let small = engine(EngineOptions { memory_bytes: 100, ..EngineOptions::default() });
+    let error = flame_graph(&small, &Context::default()).expect_err("no room");
+    assert_eq!(error.kind, ErrorKind::ResourceExhausted);
+    let large = engine(EngineOptions::default());
+    for _ in 0..3 {
+        flame_graph(&large, &Context::default()).expect("room");
+    }
+}
+
+#[test]
+fn more_series_than_a_graph_may_have_are_refused_with_advice() {
+    let engine = engine(EngineOptions { series_max: 1, ..EngineOptions::default() });
+    let request = RangeRequest {
+        query: TYPE_CPU.to_owned(),
+        start: Some(0),
+        end: Some(i64::MAX),
+        step: Some(1_000_000_000),
+        limit: 0,
+        sum_by: vec!["job".to_owned(), "endpoint".to_owned()],
+    };
+    let error = engine.query_range(&Context::default(), &request).expect_err("too many");
+    assert_eq!(error.kind, ErrorKind::ResourceExhausted);
+    assert!(error.message.contains("narrow it down"), "{error}");
+}

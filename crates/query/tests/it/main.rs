@@ -1,0 +1,9 @@
+//! Answers held against slow, simple versions of the same questions, over random profiles.
+
+mod limits;
+mod memory;
+mod oracle;
+mod random;
+mod ranges;
+mod reports;
+mod trees;
