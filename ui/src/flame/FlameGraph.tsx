@@ -1,13 +1,14 @@
 /** The flame graph: a canvas as large as what is visible of it, with the keyboard and a card for one frame. */
 import { batch, createEffect, createMemo, createSignal, on, onCleanup, onMount, Show, type JSX } from "solid-js";
 
-import { formatChange, formatShare, formatValue } from "../units";
+import { formatValue } from "../units";
 import type { Part } from "../url";
+import { Card, spoken } from "./Card";
 import { emptyRects, layout, neighbour, nodeAt } from "./layout";
 import { classify, palette, type ColourBy, type Mode } from "./palette";
 import { Painter, ROW } from "./paint";
 import type { Found } from "./search";
-import { baseName, findByPathKey, pathKey, type FlameTree } from "./tree";
+import { findByPathKey, pathKey, type FlameTree } from "./tree";
 
 export interface FlameGraphProps {
   readonly tree: FlameTree;
@@ -33,6 +34,8 @@ const REST_MS = 250;
 const NARROWEST_WINDOW = 1e-9;
 /** Pixels that a pointer may move and still click. */
 const CLICK_SLACK = 4;
+/** The widest that a card gets, with its margin, in pixels: it is kept within the graph. */
+const CARD_WIDTH = 372;
 
 interface Window {
   readonly left: number;
@@ -48,6 +51,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
 
   const [size, setSize] = createSignal({ width: 0, height: 0 });
   const [shown, setShown] = createSignal<Window>(windowOf(0));
+  const [scrolled, setScrolled] = createSignal(0);
   const [focused, setFocused] = createSignal(-1);
   const [hover, setHover] = createSignal<{ node: number; x: number; y: number } | null>(null);
 
@@ -164,7 +168,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     painter ??= new Painter(context);
-    const scroll = scroller.scrollTop;
+    const scroll = scrolled();
     const view = {
       ...shown(),
       width,
@@ -191,7 +195,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   }
   createEffect(() => {
     // everything that a drawing depends on
-    void [props.tree, shown(), size(), classes(), colours(), props.found, focused(), hovered()];
+    void [props.tree, shown(), size(), classes(), colours(), props.found, focused(), hovered(), scrolled()];
     drawSoon();
   });
   onCleanup(() => cancelAnimationFrame(drawing));
@@ -299,11 +303,14 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
   }
 
   function moveTo(node: number): void {
-    setHover(null);
-    setFocused(node);
     const y = props.tree.depth[node] * ROW;
     if (y < scroller.scrollTop) scroller.scrollTop = y;
     else if (y + ROW > scroller.scrollTop + size().height) scroller.scrollTop = y + ROW - size().height;
+    batch(() => {
+      setHover(null);
+      setFocused(node);
+      setScrolled(scroller.scrollTop);
+    });
     const { left, right } = shown();
     const target = windowOf(node);
     // out of sight: go to the nearest frame around it that is in sight, which is what is zoomed into, or the root
@@ -322,12 +329,12 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
     const node = cardNode();
     const { left, right } = shown();
     const x = at?.x ?? Math.max(0, ((props.tree.offset[node] - left) / (right - left)) * width);
-    const y = at?.y ?? (props.tree.depth[node] + 1) * ROW - scroller.scrollTop;
-    const below = y < tall * 0.6;
-    return {
-      left: `${Math.max(0, Math.min(x + 14, width - 372))}px`,
-      ...(below ? { top: `${y + 16}px` } : { bottom: `${tall - y + 12}px` }),
-    };
+    const row = props.tree.depth[node] * ROW - scrolled();
+    const below = (at?.y ?? row) < tall * 0.6;
+    const vertical = below
+      ? { top: `${at ? at.y + 16 : row + ROW + 6}px` }
+      : { bottom: `${tall - (at ? at.y - 12 : row - 6)}px` };
+    return { left: `${Math.max(0, Math.min(x + 14, width - CARD_WIDTH))}px`, ...vertical };
   };
 
   return (
@@ -337,7 +344,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
         ref={scroller}
         onScroll={() => {
           setHover(null);
-          drawSoon();
+          setScrolled(scroller.scrollTop);
         }}
       >
         <div class="flame-space" style={{ height: `${height()}px` }}>
@@ -376,78 +383,5 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
         {focused() >= 0 && focused() < props.tree.size ? spoken(props.tree, focused()) : ""}
       </div>
     </div>
-  );
-}
-
-/** One frame in one sentence. */
-function spoken(tree: FlameTree, node: number): string {
-  const above = Math.max(0, tree.parent[node]);
-  return (
-    `${tree.names[tree.name[node]]}, ${formatValue(tree.value[node], tree.unit)}, ` +
-    `${formatShare(tree.value[node], tree.value[0])} of all` +
-    (node > 0 ? `, ${formatShare(tree.value[node], tree.value[above])} of its caller` : "")
-  );
-}
-
-function Card(props: { tree: FlameTree; node: number }): JSX.Element {
-  const tree = props.tree;
-  const node = props.node;
-  const origin = tree.origin(node);
-  const name = tree.names[tree.name[node]];
-  const above = tree.parent[node];
-  const change = tree.diff ? tree.diff[node] : null;
-  const before = change === null ? 0 : tree.value[node] - change;
-  return (
-    <>
-      <p class="card-name">{name}</p>
-      <dl>
-        <dt>Total</dt>
-        <dd>
-          {formatValue(tree.value[node], tree.unit)}{" "}
-          <span class="quiet">· {formatShare(tree.value[node], tree.value[0])} of all</span>
-        </dd>
-        <dt>Self</dt>
-        <dd>
-          {formatValue(tree.self[node], tree.unit)}{" "}
-          <span class="quiet">· {formatShare(tree.self[node], tree.value[0])} of all</span>
-        </dd>
-        <Show when={above >= 0}>
-          <dt>Of caller</dt>
-          <dd>{formatShare(tree.value[node], tree.value[above])}</dd>
-        </Show>
-        <Show when={change !== null}>
-          <dt>Change</dt>
-          <dd>
-            {formatChange(change ?? 0, tree.unit)}{" "}
-            <span class="quiet">
-              · {before > 0 ? `${formatShare(change ?? 0, before)} against ${formatValue(before, tree.unit)}` : "new"}
-            </span>
-          </dd>
-        </Show>
-        <Show when={origin.file !== ""}>
-          <dt>Source</dt>
-          <dd class="long">
-            {origin.file}
-            {origin.line > 0 ? `:${origin.line}` : ""}
-            {origin.inlined ? " (inlined)" : ""}
-          </dd>
-        </Show>
-        <Show when={origin.systemName !== "" && origin.systemName !== name}>
-          <dt>Symbol</dt>
-          <dd class="long">{origin.systemName}</dd>
-        </Show>
-        <Show when={origin.binary !== ""}>
-          <dt>Binary</dt>
-          <dd class="long">
-            {baseName(origin.binary)}
-            {origin.buildId === "" ? "" : ` (${origin.buildId.slice(0, 12)})`}
-          </dd>
-        </Show>
-        <Show when={origin.address !== 0n}>
-          <dt>Address</dt>
-          <dd>0x{origin.address.toString(16)}</dd>
-        </Show>
-      </dl>
-    </>
   );
 }
