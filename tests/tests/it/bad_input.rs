@@ -136,7 +136,7 @@ async fn targets_that_hang_or_answer_nonsense_are_reported_and_the_good_one_is_s
         "
   - job_name: bad
     scrape_interval: 1s
-    scrape_timeout: 1s
+    scrape_timeout: 2s
     static_configs:
       - targets: ['{}', '{}', '{}']
     profiling_config:

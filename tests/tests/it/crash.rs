@@ -21,8 +21,8 @@ const WRITERS: usize = 4;
 /// 15 January 2026, 08:00. A writer's profiles are one second apart from here on.
 const START: i64 = 1_768_464_000;
 
-/// The head is cut into blocks after about so many bytes of memory: many times between two crashes.
-const FLAGS: [&str; 2] = ["--storage-active-memory=1000000", "--log-level=info"];
+/// The least memory that there is: the head is cut into blocks after every few MiB.
+const FLAGS: [&str; 1] = ["--storage-active-memory=67108864"];
 
 /// What one writer knows of its profiles.
 #[derive(Default)]
@@ -44,9 +44,9 @@ impl Numbers {
     }
 }
 
-/// Two hundred stacks, some of them never seen before.
+/// Five hundred stacks, most of them never seen before.
 fn profile(numbers: &mut Numbers, time: i64) -> (Vec<u8>, i64) {
-    let stacks: Vec<(Vec<u64>, i64)> = (0..200)
+    let stacks: Vec<(Vec<u64>, i64)> = (0..500)
         .map(|_| {
             let depth = 5 + numbers.below(20);
             let frames = (0..depth).map(|level| level * 50 + numbers.below(if level < 3 { 50 } else { 3 })).collect();
