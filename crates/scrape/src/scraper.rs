@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::ScrapeConfig;
 use crate::fetch::{Body, BodyBudget, Reason, ScrapeError, client, content_error, fetch};
@@ -201,6 +201,9 @@ impl<S: Sink> Scraper<S> {
             match outcome {
                 Ok(written) => {
                     self.metrics.stored(written.samples);
+                    if state.health == Health::Down {
+                        info!(job = %job.job_name, url = %active.target.url, "scrape succeeds again");
+                    }
                     state.health = Health::Up;
                     state.last_error = None;
                 }
@@ -233,14 +236,7 @@ impl<S: Sink> Scraper<S> {
         let body = match fetched {
             Ok(Ok(body)) => body,
             Ok(Err(error)) => return Some(Err(error)),
-            Err(_) => {
-                let message = format!(
-                    "{} did not send a whole profile within the scrape timeout of {}",
-                    target.url,
-                    crate::duration::format(timeout)
-                );
-                return Some(Err(ScrapeError::new(Reason::Timeout, message)));
-            }
+            Err(_) => return Some(Err(timeout_error(&target.url, timeout))),
         };
         self.metrics.received(&job.job_name, body.bytes.len());
         Some(self.write(job, target, body, now).await)
@@ -347,6 +343,17 @@ fn job(config: ScrapeConfig, metrics: &Metrics) -> Job {
     metrics.synced(&config.job_name, begin.elapsed(), found.active.len());
     let active = found.active.into_iter().map(|target| Arc::new(Active { target, state: Mutex::default() })).collect();
     Job { config, active, dropped: found.dropped }
+}
+
+fn timeout_error(url: &str, timeout: Duration) -> ScrapeError {
+    let mut message =
+        format!("{url} did not send a whole profile within the scrape timeout of {}", crate::duration::format(timeout));
+    let asked = url.rsplit(['?', '&']).find_map(|param| param.strip_prefix("seconds=")?.parse().ok());
+    if let Some(asked) = asked.map(Duration::from_secs).filter(|asked| *asked >= timeout) {
+        let asked = crate::duration::format(asked);
+        message.push_str(&format!(", as it was asked for one of {asked}: raise scrape_timeout or lower seconds"));
+    }
+    ScrapeError::new(Reason::Timeout, message)
 }
 
 /// Applies `keep_sample_type`, on a thread where it may take its time.

@@ -101,3 +101,36 @@ fn aliases_to_aliases_end_in_an_error_and_not_in_memory() {
     let error = Config::load(cyclic.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("merge keys are nested too deeply"), "{error}");
 }
+
+/// The examples of docs/configuration.md: the first is a file, the second goes into its job.
+#[test]
+fn the_documented_examples_load() {
+    let docs = include_str!("../../../../docs/configuration.md");
+    let mut examples = docs.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole = examples.next().expect("a whole file");
+    let part = examples.next().expect("a part of a job");
+    let config = Config::load(format!("{whole}{part}").as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let job = &config.scrape_configs[0];
+    assert_eq!(job.profiles["process_cpu"].seconds, 5);
+    assert!(job.profiles["fgprof"].enabled && !job.profiles["mutex"].enabled);
+    assert_eq!(examples.next(), None);
+}
+
+#[test]
+fn every_key_is_documented() {
+    let docs = include_str!("../../../../docs/configuration.md");
+    // an error for an unknown key lists the known ones
+    for place in [
+        "- {unknown_key_here: 1}\n",
+        "- profiling_config: {unknown_key_here: 1}\n",
+        "- profiling_config: {pprof_config: {memory: {unknown_key_here: 1}}}\n",
+        "- static_configs: [{unknown_key_here: 1}]\n",
+        "- relabel_configs: [{unknown_key_here: 1}]\n",
+    ] {
+        let error = error_of(place);
+        let (_, known) = error.split_once("(known here: ").expect("a list of keys");
+        for key in known.trim_end_matches(')').split(", ") {
+            assert!(docs.contains(key), "{key} is not in docs/configuration.md");
+        }
+    }
+}

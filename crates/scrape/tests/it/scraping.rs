@@ -229,6 +229,18 @@ async fn a_target_that_hangs_times_out() {
 }
 
 #[tokio::test]
+async fn a_profile_longer_than_the_timeout_is_called_so() {
+    let address = serve(Router::new().route("/profile", get(std::future::pending::<&str>))).await;
+    let mut config = impatient(job(address, ""));
+    let profile = config.scrape_configs[0].profiles.get_mut("custom").unwrap();
+    (profile.delta, profile.seconds) = (true, 30);
+    let running = start(config, Behaviour::Accept, |_| {});
+    let target = running.target_where(|target| target.health == Health::Down).await;
+    assert_says(&target.last_error.unwrap(), &["/profile?seconds=30", "asked for one of 30s: raise scrape_timeout"]);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_target_that_sends_half_a_profile_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
