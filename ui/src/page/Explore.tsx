@@ -137,6 +137,7 @@ export function Explore(): JSX.Element {
     <Show when={!types.first()} fallback={<div class="page" aria-busy="true" />}>
       <Show when={!empty()} fallback={<Welcome jobs={jobs.data()} />}>
         <div class="page explore">
+          <h1 class="unseen">Explore profiles</h1>
           <div class="toolbar">
             <TypePicker types={names()} chosen={type()} wanted={state().type} />
             <SelectorBox

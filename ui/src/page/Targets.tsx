@@ -32,6 +32,7 @@ export function Targets(): JSX.Element {
 
   return (
     <div class="page targets">
+      <h1 class="unseen">Scrape targets</h1>
       <div class="toolbar">
         <input
           type="search"
@@ -65,7 +66,7 @@ export function Targets(): JSX.Element {
                   </>
                 }
               >
-                <h1>Nothing is scraped</h1>
+                <h2>Nothing is scraped</h2>
                 <p>
                   Add <code>scrape_configs</code> to <code>parca.yaml</code> and restart Decima. Profiles that are sent
                   to it need no target.

@@ -71,27 +71,38 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
     </div>
   );
 
+  const [active, setActive] = createSignal(0);
+  /** The one row that the Tab key reaches: the last one used, or the first in sight. */
+  const reached = createMemo(() => {
+    const last = first() + visible().length - 1;
+    return active() >= first() && active() <= last ? active() : first();
+  });
+
+  function search(row: number): void {
+    props.onSearch(props.search === quoted(row) ? "" : quoted(row));
+  }
+
   function onKeyDown(event: KeyboardEvent): void {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      search(order()[reached()]);
+      return;
+    }
     const towards = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (towards === 0) return;
     event.preventDefault();
-    const at = Number((document.activeElement as HTMLElement | null)?.dataset["at"] ?? -1) + towards;
+    const at = reached() + towards;
     if (at < 0 || at >= order().length) return;
     if (at * ROW < scroller.scrollTop) scroller.scrollTop = at * ROW;
     else if ((at + 1) * ROW > scroller.scrollTop + scroller.clientHeight)
       scroller.scrollTop = (at + 1) * ROW - scroller.clientHeight;
     setTop(scroller.scrollTop);
+    setActive(at);
     scroller.querySelector<HTMLElement>(`[data-at="${at}"]`)?.focus();
   }
 
   return (
-    <div
-      class="table"
-      classList={{ "with-diff": rows().diff !== null }}
-      role="grid"
-      aria-label="Functions"
-      aria-rowcount={order().length + 1}
-    >
+    <div class="table" classList={{ "with-diff": rows().diff !== null }}>
       <div class="table-filter">
         <input
           type="search"
@@ -106,64 +117,67 @@ export function FrameTable(props: FrameTableProps): JSX.Element {
         />
         <span class="quiet">{formatCount(order().length)} functions</span>
       </div>
-      <div class="tr head" role="row">
-        <Head key="self" text="Self" about="In the function itself, without what it calls" />
-        <Head key="total" text="Total" about="In the function and all that it calls; recursion counts once" />
-        <Show when={rows().diff}>
-          <Head key="diff" text="Change" about="Change of the total against the base" />
-        </Show>
-        <Head key="name" text="Function" about="By name" />
-      </div>
-      <div
-        class="table-scroll"
-        ref={scroller}
-        onScroll={() => setTop(scroller.scrollTop)}
-        onKeyDown={onKeyDown}
-        role="rowgroup"
-      >
-        <Show when={order().length > 0} fallback={<p class="quiet nothing">No function has this in its name.</p>}>
-          <div style={{ height: `${order().length * ROW}px`, position: "relative" }}>
-            <div style={{ transform: `translateY(${first() * ROW}px)` }}>
-              <For each={visible()}>
-                {(row, index) => {
-                  const self = () => rows().self[row];
-                  const total = () => rows().total[row];
-                  const diff = () => rows().diff?.[row] ?? 0;
-                  const name = () => props.tree.names[rows().name[row]];
-                  return (
-                    <button
-                      type="button"
-                      class="tr"
-                      classList={{ marked: props.search === quoted(row) }}
-                      role="row"
-                      aria-rowindex={first() + index() + 2}
-                      data-at={first() + index()}
-                      title={name()}
-                      onClick={() => props.onSearch(props.search === quoted(row) ? "" : quoted(row))}
-                    >
-                      <span class="td number" role="gridcell">
-                        <span class="bar" style={{ width: `${(100 * self()) / all()}%` }} />
-                        {formatValue(self(), props.tree.unit)} <small>{formatShare(self(), all())}</small>
-                      </span>
-                      <span class="td number" role="gridcell">
-                        <span class="bar" style={{ width: `${(100 * total()) / all()}%` }} />
-                        {formatValue(total(), props.tree.unit)} <small>{formatShare(total(), all())}</small>
-                      </span>
-                      <Show when={rows().diff}>
-                        <span class="td number" classList={{ more: diff() > 0, less: diff() < 0 }} role="gridcell">
-                          {formatChange(diff(), props.tree.unit)}
+      <div class="grid" role="grid" aria-label="Functions" aria-rowcount={order().length + 1}>
+        <div class="tr head" role="row">
+          <Head key="self" text="Self" about="In the function itself, without what it calls" />
+          <Head key="total" text="Total" about="In the function and all that it calls; recursion counts once" />
+          <Show when={rows().diff}>
+            <Head key="diff" text="Change" about="Change of the total against the base" />
+          </Show>
+          <Head key="name" text="Function" about="By name" />
+        </div>
+        <div
+          class="table-scroll"
+          ref={scroller}
+          onScroll={() => setTop(scroller.scrollTop)}
+          onKeyDown={onKeyDown}
+          role="rowgroup"
+        >
+          <Show when={order().length > 0} fallback={<p class="quiet nothing">No function has this in its name.</p>}>
+            <div style={{ height: `${order().length * ROW}px`, position: "relative" }}>
+              <div style={{ transform: `translateY(${first() * ROW}px)` }}>
+                <For each={visible()}>
+                  {(row, index) => {
+                    const self = () => rows().self[row];
+                    const total = () => rows().total[row];
+                    const diff = () => rows().diff?.[row] ?? 0;
+                    const name = () => props.tree.names[rows().name[row]];
+                    return (
+                      <div
+                        class="tr"
+                        classList={{ marked: props.search === quoted(row) }}
+                        role="row"
+                        aria-rowindex={first() + index() + 2}
+                        data-at={first() + index()}
+                        title={name()}
+                        tabindex={first() + index() === reached() ? 0 : -1}
+                        onClick={() => search(row)}
+                        onFocus={() => setActive(first() + index())}
+                      >
+                        <span class="td number" role="gridcell">
+                          <span class="bar" style={{ width: `${(100 * self()) / all()}%` }} />
+                          {formatValue(self(), props.tree.unit)} <small>{formatShare(self(), all())}</small>
                         </span>
-                      </Show>
-                      <span class="td name" role="gridcell">
-                        <bdi>{name()}</bdi>
-                      </span>
-                    </button>
-                  );
-                }}
-              </For>
+                        <span class="td number" role="gridcell">
+                          <span class="bar" style={{ width: `${(100 * total()) / all()}%` }} />
+                          {formatValue(total(), props.tree.unit)} <small>{formatShare(total(), all())}</small>
+                        </span>
+                        <Show when={rows().diff}>
+                          <span class="td number" classList={{ more: diff() > 0, less: diff() < 0 }} role="gridcell">
+                            {formatChange(diff(), props.tree.unit)}
+                          </span>
+                        </Show>
+                        <span class="td name" role="gridcell">
+                          <bdi>{name()}</bdi>
+                        </span>
+                      </div>
+                    );
+                  }}
+                </For>
+              </div>
             </div>
-          </div>
-        </Show>
+          </Show>
+        </div>
       </div>
     </div>
   );
