@@ -1,0 +1,240 @@
+//! `QueryService`: each call becomes a plain request to the engine, on a thread that may block.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use query::request::{DiffSide, QueryOptions};
+use query::{
+    Context, Engine, ErrorKind, LabelsRequest as PlainLabels, QueryError, QueryReply, QueryRequest as PlainQuery,
+    RangeRequest, Report, Selection, Series, TypesRequest, ValuesRequest as PlainValues,
+};
+use tonic::{Request, Response, Status};
+
+use super::{deadline, nanos, timestamp, unimplemented};
+use crate::arrow;
+use crate::grpc::stack::overloaded;
+use crate::proto::parca::profilestore::v1alpha1::{Label, LabelSet};
+use crate::proto::parca::query::v1alpha1::query_service_server::QueryService;
+use crate::proto::parca::query::v1alpha1::*;
+use crate::work::Workers;
+
+pub(crate) struct QueryApi {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) workers: Workers,
+    /// Of one reply, in bytes.
+    pub(crate) reply_bytes_max: usize,
+}
+
+impl QueryApi {
+    /// Runs a question with everything that ends it early: the deadline, and the client's going away.
+    async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Option<Instant>,
+        question: impl FnOnce(&Engine, &Context) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let engine = self.engine.clone();
+        let answer = self.workers.run(deadline, move |cancelled| {
+            let context = Context { tenant: String::new(), deadline, cancelled };
+            question(&engine, &context)
+        });
+        answer.await?.map_err(status)
+    }
+}
+
+#[tonic::async_trait]
+impl QueryService for QueryApi {
+    async fn query_range(&self, request: Request<QueryRangeRequest>) -> Result<Response<QueryRangeResponse>, Status> {
+        let deadline = deadline(&request);
+        let QueryRangeRequest { query, start, end, limit, step, sum_by } = request.into_inner();
+        let range = RangeRequest {
+            query,
+            start: start.as_ref().map(nanos),
+            end: end.as_ref().map(nanos),
+            step: step.map(|step| step.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(step.nanos))),
+            limit,
+            sum_by,
+        };
+        let series = self.ask(deadline, move |engine, context| engine.query_range(context, &range)).await?;
+        Ok(Response::new(QueryRangeResponse { series: series.into_iter().map(metrics_series).collect() }))
+    }
+
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        let deadline = deadline(&request);
+        let plain = plain_query(request.into_inner())?;
+        let encode = move |engine: &Engine, context: &Context| engine.query(context, &plain).map(response);
+        let response = self.ask(deadline, encode).await??;
+        let bytes = prost::Message::encoded_len(&response);
+        let max = self.reply_bytes_max;
+        if bytes > max {
+            let message = format!("grpc: trying to send message larger than max ({bytes} vs. {max}): ask for less");
+            return Err(Status::resource_exhausted(message));
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn series(&self, _: Request<SeriesRequest>) -> Result<Response<SeriesResponse>, Status> {
+        unimplemented("Series")
+    }
+
+    async fn profile_types(
+        &self,
+        request: Request<ProfileTypesRequest>,
+    ) -> Result<Response<ProfileTypesResponse>, Status> {
+        let deadline = deadline(&request);
+        let ProfileTypesRequest { start, end } = request.into_inner();
+        let bounds = TypesRequest { start: start.as_ref().map(nanos), end: end.as_ref().map(nanos) };
+        let types = self.ask(deadline, move |engine, context| engine.profile_types(context, &bounds)).await?;
+        Ok(Response::new(ProfileTypesResponse { types: types.into_iter().map(profile_type).collect() }))
+    }
+
+    async fn labels(&self, request: Request<LabelsRequest>) -> Result<Response<LabelsResponse>, Status> {
+        let deadline = deadline(&request);
+        let LabelsRequest { r#match, start, end, profile_type } = request.into_inner();
+        let plain = PlainLabels {
+            bounds: TypesRequest { start: start.as_ref().map(nanos), end: end.as_ref().map(nanos) },
+            profile_type: profile_type.unwrap_or_default(),
+            matchers: r#match,
+        };
+        let label_names = self.ask(deadline, move |engine, context| engine.labels(context, &plain)).await?;
+        Ok(Response::new(LabelsResponse { label_names, warnings: Vec::new() }))
+    }
+
+    async fn values(&self, request: Request<ValuesRequest>) -> Result<Response<ValuesResponse>, Status> {
+        let deadline = deadline(&request);
+        // `match` is ignored, as in Parca
+        let ValuesRequest { label_name, r#match: _, start, end, profile_type } = request.into_inner();
+        let plain = PlainValues {
+            bounds: TypesRequest { start: start.as_ref().map(nanos), end: end.as_ref().map(nanos) },
+            profile_type: profile_type.unwrap_or_default(),
+            label_name,
+        };
+        let label_values = self.ask(deadline, move |engine, context| engine.values(context, &plain)).await?;
+        Ok(Response::new(ValuesResponse { label_values, warnings: Vec::new() }))
+    }
+
+    async fn share_profile(&self, _: Request<ShareProfileRequest>) -> Result<Response<ShareProfileResponse>, Status> {
+        unimplemented("ShareProfile")
+    }
+
+    async fn has_profile_data(
+        &self,
+        request: Request<HasProfileDataRequest>,
+    ) -> Result<Response<HasProfileDataResponse>, Status> {
+        let deadline = deadline(&request);
+        let all = TypesRequest::default();
+        let has_data = self.ask(deadline, move |engine, context| engine.has_profile_data(context, &all)).await?;
+        Ok(Response::new(HasProfileDataResponse { has_data }))
+    }
+}
+
+/// Parts of the contract that are not served yet are refused by name, rather than ignored and answered wrongly.
+fn plain_query(request: QueryRequest) -> Result<PlainQuery, Status> {
+    let unsupported = [
+        ("group_by", request.group_by.as_ref().is_some_and(|group_by| !group_by.fields.is_empty())),
+        ("filter", !request.filter.is_empty()),
+        ("sandwich_by_function", request.sandwich_by_function.as_ref().is_some_and(|name| !name.is_empty())),
+        ("invert_call_stack", request.invert_call_stack == Some(true)),
+    ];
+    if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
+        return Err(Status::unimplemented(format!("{field} is not supported yet")));
+    }
+    let options = request.options.map(|options| match options {
+        query_request::Options::Merge(merge) => QueryOptions::Select(merged(merge)),
+        query_request::Options::Single(single) => QueryOptions::Select(singled(single)),
+        query_request::Options::Diff(DiffProfile { a, b, absolute }) => {
+            QueryOptions::Diff { base: a.map(side), compare: b.map(side), absolute: absolute.unwrap_or(false) }
+        }
+    });
+    Ok(PlainQuery {
+        mode: request.mode,
+        options,
+        report_type: request.report_type,
+        node_trim_threshold: request.node_trim_threshold,
+    })
+}
+
+fn merged(MergeProfile { query, start, end }: MergeProfile) -> Selection {
+    Selection::Merge { query, start: start.as_ref().map(nanos), end: end.as_ref().map(nanos) }
+}
+
+fn singled(SingleProfile { time, query }: SingleProfile) -> Selection {
+    Selection::Single { query, time: time.as_ref().map(nanos) }
+}
+
+fn side(ProfileDiffSelection { mode, options }: ProfileDiffSelection) -> DiffSide {
+    DiffSide {
+        merge: mode == profile_diff_selection::Mode::Merge as i32,
+        selection: options.map(|options| match options {
+            profile_diff_selection::Options::Merge(merge) => merged(merge),
+            profile_diff_selection::Options::Single(single) => singled(single),
+        }),
+    }
+}
+
+fn response(reply: QueryReply) -> Result<QueryResponse, Status> {
+    let QueryReply { total, filtered, report } = reply;
+    let broken = |error| Status::internal(format!("the report cannot be written as Arrow: {error}"));
+    let report = match report {
+        Report::FlameGraph(graph) => {
+            let (unit, height, trimmed) = (graph.unit.clone(), graph.height, graph.trimmed);
+            let record = arrow::flame_graph(graph).map_err(broken)?.into();
+            Some(query_response::Report::FlamegraphArrow(FlamegraphArrow { record, unit, height, trimmed }))
+        }
+        Report::Table(table) => {
+            let unit = table.unit.clone();
+            let record = arrow::table(table).map_err(broken)?.into();
+            Some(query_response::Report::TableArrow(TableArrow { record, unit }))
+        }
+        Report::Pprof(bytes) => Some(query_response::Report::Pprof(bytes.into())),
+        Report::Metadata(metadata) => metadata.map(|metadata| {
+            let query::ProfileMetadata { mapping_files, labels } = metadata;
+            query_response::Report::ProfileMetadata(ProfileMetadata { mapping_files, labels })
+        }),
+    };
+    Ok(QueryResponse { total, filtered, report })
+}
+
+fn metrics_series(series: Series) -> MetricsSeries {
+    let Series { labels, period_type, sample_type, samples } = series;
+    let labels = labels.into_iter().map(|(name, value)| Label { name, value }).collect();
+    let samples = samples.into_iter().map(|sample| MetricsSample {
+        timestamp: Some(timestamp(sample.time)),
+        value: sample.value,
+        value_per_second: sample.value_per_second,
+        duration: sample.duration,
+        count: sample.count,
+    });
+    MetricsSeries {
+        labelset: Some(LabelSet { labels }),
+        samples: samples.collect(),
+        period_type: period_type.map(value_type),
+        sample_type: sample_type.map(value_type),
+    }
+}
+
+fn value_type(profile::ValueType { kind, unit }: profile::ValueType) -> ValueType {
+    ValueType { r#type: kind, unit }
+}
+
+fn profile_type(profile::ProfileType { name, sample, period, delta }: profile::ProfileType) -> ProfileType {
+    ProfileType {
+        name,
+        sample_type: sample.kind,
+        sample_unit: sample.unit,
+        period_type: period.kind,
+        period_unit: period.unit,
+        delta,
+    }
+}
+
+fn status(QueryError { kind, message }: QueryError) -> Status {
+    match kind {
+        ErrorKind::InvalidArgument => Status::invalid_argument(message),
+        ErrorKind::NotFound => Status::not_found(message),
+        ErrorKind::Unimplemented => Status::unimplemented(message),
+        ErrorKind::DeadlineExceeded => Status::deadline_exceeded(message),
+        ErrorKind::Cancelled => Status::cancelled(message),
+        ErrorKind::ResourceExhausted => overloaded(message),
+        ErrorKind::Internal => Status::internal(message),
+    }
+}

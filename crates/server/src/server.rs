@@ -1,0 +1,181 @@
+//! Puts the pieces together: options and parts in, a running server out.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::Request;
+use ingest::Limits;
+use prometheus_client::registry::Registry;
+use query::Engine;
+use store::{Clock, Store};
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::api::{Agents, AgentsApi, ProfileStoreApi, QueryApi, ScrapeApi};
+use crate::front::{Front, Plain};
+use crate::grpc::method::Methods;
+use crate::grpc::stack::{GrpcStack, RpcLimits};
+use crate::grpc::unimplemented;
+use crate::listener::Listener;
+use crate::metrics::{ProcessCollector, RpcMetrics, StoreCollector};
+use crate::plain::{self, HeapProfiler, SelfProfiler};
+use crate::proto;
+use crate::proto::parca::profilestore::v1alpha1::agents_service_server::AgentsServiceServer;
+use crate::proto::parca::profilestore::v1alpha1::profile_store_service_server::ProfileStoreServiceServer;
+use crate::proto::parca::query::v1alpha1::query_service_server::QueryServiceServer;
+use crate::proto::parca::scrape::v1alpha1::scrape_service_server::ScrapeServiceServer;
+use crate::rest::Gateway;
+use crate::work::Workers;
+use crate::writer::Writer;
+
+/// Everything the server can be told, with defaults.
+#[derive(Clone)]
+pub struct ServerOptions {
+    pub limits: RpcLimits,
+    /// Memory for messages that are being received, in bytes: four of the largest.
+    pub request_bytes: u64,
+    /// Memory for profiles between decoding and the head, in bytes.
+    pub batch_bytes: u64,
+    pub ingest: Limits,
+    /// Writes at work at once. They wait for the disk together, so more than there are cores.
+    pub writes_at_once: usize,
+    /// Queries at work at once.
+    pub queries_at_once: usize,
+    /// Calls of either kind that may wait for a worker.
+    pub waiting_max: usize,
+    /// Empty, or with a slash in front and none at the end.
+    pub path_prefix: String,
+    /// Origins that browsers may call from; `*` for any.
+    pub cors_origins: Vec<String>,
+    pub heap_profiler: Option<HeapProfiler>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            limits: RpcLimits::default(),
+            request_bytes: 256 << 20,
+            batch_bytes: 256 << 20,
+            ingest: Limits::default(),
+            writes_at_once: cores * 4,
+            queries_at_once: cores * 2,
+            waiting_max: 512,
+            path_prefix: String::new(),
+            cors_origins: Vec::new(),
+            heap_profiler: None,
+        }
+    }
+}
+
+/// Ready to serve on any number of listeners.
+pub struct Server {
+    front: Front,
+    health: HealthReporter,
+}
+
+/// How profiles get in; made before the server, because the scraper needs it first.
+pub fn writer(store: Arc<Store>, clock: Arc<dyn Clock>, options: &ServerOptions) -> Writer {
+    let workers = Workers::new("write", options.writes_at_once, options.waiting_max);
+    let memory = store.budget().account("batches", options.batch_bytes);
+    Writer::new(store, clock, options.ingest.clone(), workers, memory)
+}
+
+impl Server {
+    /// Registers its metrics in `registry` and shows all of it under `/metrics`.
+    pub fn new(
+        options: ServerOptions,
+        store: Arc<Store>,
+        engine: Arc<Engine>,
+        writer: Writer,
+        scraper: scrape::Handle,
+        mut registry: Registry,
+    ) -> Result<Self, SetupError> {
+        let pool = proto::pool().map_err(|error| SetupError(format!("descriptors: {error}")))?;
+        let methods = Methods::new(&pool);
+        let metrics = RpcMetrics::register(&mut registry, methods.all());
+        registry.register_collector(Box::new(ProcessCollector));
+        registry.register_collector(Box::new(StoreCollector::new(store.clone())));
+
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let agents = Agents::default();
+        // the front has refused larger ones already, with the code that clients expect
+        let message_bytes = options.limits.message_bytes + 1;
+        let query = QueryApi {
+            engine,
+            workers: Workers::new("query", options.queries_at_once, options.waiting_max),
+            reply_bytes_max: options.limits.message_bytes,
+        };
+        let routes = Routes::new(health_service)
+            .add_service(
+                QueryServiceServer::new(query)
+                    .max_decoding_message_size(message_bytes)
+                    .accept_compressed(CompressionEncoding::Gzip),
+            )
+            .add_service(
+                ProfileStoreServiceServer::new(ProfileStoreApi { writer, agents: agents.clone() })
+                    .max_decoding_message_size(message_bytes)
+                    .accept_compressed(CompressionEncoding::Gzip),
+            )
+            .add_service(AgentsServiceServer::new(AgentsApi(agents)))
+            .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)));
+        let routes = with_reflection(routes)?.into_axum_router().fallback({
+            let pool = pool.clone();
+            move |request: Request<Body>| unimplemented::answer(pool.clone(), request)
+        });
+
+        let memory = store.budget().account("requests", options.request_bytes);
+        let grpc = GrpcStack::new(routes, methods, metrics, options.limits.clone(), memory);
+        let gateway = Gateway::new(&pool, grpc.clone(), options.limits.message_bytes);
+        let profiler = SelfProfiler::new(options.heap_profiler);
+        let http = plain::router(Arc::new(registry), gateway, profiler, &options.path_prefix);
+        Ok(Self { front: Front::new(grpc, http, &options.cors_origins), health })
+    }
+
+    /// Accepts until `stop` ends, then finishes what is under way. Health says SERVING in between.
+    pub async fn serve(self, listener: Listener, stop: impl Future<Output = ()>) {
+        self.health.set_service_status("", ServingStatus::Serving).await;
+        let health = self.health.clone();
+        let stop = async move {
+            stop.await;
+            health.set_service_status("", ServingStatus::NotServing).await;
+        };
+        listener.serve(self.front, stop).await;
+    }
+}
+
+/// Serves `/debug/pprof` of this process and nothing else, until `stop` ends.
+pub async fn serve_profiles(listener: Listener, heap: Option<HeapProfiler>, stop: impl Future<Output = ()>) {
+    listener.serve(Plain(plain::profiles_only(SelfProfiler::new(heap))), stop).await;
+}
+
+fn with_reflection(routes: Routes) -> Result<Routes, SetupError> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false)
+    };
+    let failed = |error| SetupError(format!("reflection: {error}"));
+    let v1 = builder().build_v1().map_err(failed)?;
+    let v1alpha = builder().build_v1alpha().map_err(failed)?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
+}
+
+/// The embedded descriptors do not hold together: a defect of the build.
+#[derive(Debug)]
+pub struct SetupError(String);
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server cannot be set up: {}", self.0)
+    }
+}
+
+impl std::error::Error for SetupError {}
