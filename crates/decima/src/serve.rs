@@ -1,0 +1,222 @@
+//! `decima`: the server with everything in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+use query::{Engine, EngineOptions};
+use scrape::config::Storage;
+use scrape::{Config, Scraper};
+use server::{ListenOptions, Listener, Replay, Server, ServerOptions};
+use store::{Environment, LocalDisk, LocalObjects, Objects, OpenReport, Store, StoreOptions};
+use tracing::{error, info, warn};
+
+use crate::exit::Exit;
+use crate::flags::Flags;
+use crate::heap;
+use crate::signals::stop_token;
+
+/// Where it listens when nobody says: not reachable from other machines until someone says so.
+const ADDRESS_DEFAULT: &str = "127.0.0.1:7070";
+
+/// Between looks at whether the head has to be cut.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Threads that may block, over all: waiting writes mostly.
+const BLOCKING_THREADS_MAX: usize = 256;
+
+/// Serves until a signal asks it to stop.
+pub fn run(flags: &Flags) -> Result<(), Exit> {
+    if flags.mode != "all" {
+        let message = format!("--mode={} is not supported yet: this version forwards nothing", flags.mode);
+        return Err(Exit::Configuration(message));
+    }
+    for sentence in flags.without_effect() {
+        warn!("{sentence}");
+    }
+    let config = config(&flags.config_path)?;
+    // the one provider in the process; a second installation would only find the first
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(|error| Exit::Failure(format!("cannot start threads: {error}")))?;
+    runtime.block_on(serve(flags, config))
+}
+
+async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
+    let started = Instant::now();
+    let failure = |error: &dyn std::fmt::Display| Exit::Failure(error.to_string());
+    let stop = stop_token().map_err(|error| failure(&error))?;
+    // before the store: a second server on the same port should say so at once
+    let listener = Listener::bind(listen_options(flags)).await.map_err(|error| failure(&error))?;
+    let address = listener.address().map_err(|error| failure(&error))?;
+
+    let options = server_options(flags)?;
+    let environment = environment(flags, &config)?;
+    let clock = environment.clock.clone();
+    let replay = Arc::new(Replay::new(options.ingest));
+    let (store, report) = Store::open(store_options(flags), environment, replay)
+        .map_err(|error| Exit::Failure(format!("cannot open the store: {error}")))?;
+    tell(&report);
+    let store = Arc::new(store);
+    let maintenance = Maintenance::start(store.clone()).map_err(|error| failure(&error))?;
+
+    let mut registry = Registry::default();
+    let writer = server::writer(store.clone(), clock, &options);
+    let scrape_options = scrape::Options::new(config.scrape_configs, env!("CARGO_PKG_VERSION"));
+    let scraper = Scraper::new(scrape_options, writer.clone(), &mut registry).map_err(|error| failure(&error))?;
+    let engine = Arc::new(Engine::new(store.clone(), EngineOptions::default()));
+    let server = Server::new(options, store.clone(), engine, writer, scraper.handle(), registry)
+        .map_err(|error| failure(&error))?;
+
+    let scraping = tokio::spawn(scraper.run(stop.clone()));
+    info!(
+        %address,
+        url = format!("http://{address}{}/", prefix(flags)),
+        millis = started.elapsed().as_millis() as u64,
+        "serving"
+    );
+    server.serve(listener, stop.cancelled_owned()).await;
+    if let Err(error) = scraping.await {
+        error!(%error, "the scraper ended badly");
+    }
+    maintenance.stop();
+    store.close();
+    info!("stopped");
+    Ok(())
+}
+
+fn config(path: &str) -> Result<Config, Exit> {
+    let text = std::fs::read(path).map_err(|error| Exit::Configuration(format!("cannot read {path}: {error}")))?;
+    Config::load(&text).map_err(|error| {
+        let issues: Vec<String> = error.issues.iter().map(|issue| format!("{path}:{issue}")).collect();
+        Exit::Configuration(format!("wrong configuration\n{}", issues.join("\n")))
+    })
+}
+
+fn listen_options(flags: &Flags) -> ListenOptions {
+    let given = |name| flags.given.contains(name);
+    let address = match (given("http-address"), given("port")) {
+        (true, _) => flags.http_address.clone(),
+        (false, true) => flags.port.clone(),
+        (false, false) => {
+            info!(address = ADDRESS_DEFAULT, "listening on this machine only; --http-address=:7070 opens it to others");
+            ADDRESS_DEFAULT.to_owned()
+        }
+    };
+    let header_timeout = duration(flags.http_read_timeout).unwrap_or(Duration::from_secs(5));
+    ListenOptions { address, header_timeout, ..ListenOptions::default() }
+}
+
+fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
+    let mut options = ServerOptions {
+        path_prefix: prefix(flags),
+        cors_origins: flags.cors_allowed_origins.clone().unwrap_or_default(),
+        heap_profiler: heap::profiler(),
+        ..ServerOptions::default()
+    };
+    options.limits.deadline = duration(flags.http_write_timeout)
+        .ok_or_else(|| Exit::Configuration("--http-write-timeout must be more than 0".to_owned()))?;
+    Ok(options)
+}
+
+/// A slash in front, none at the end; empty for none.
+fn prefix(flags: &Flags) -> String {
+    let trimmed = flags.path_prefix.trim_matches('/');
+    if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") }
+}
+
+fn duration(nanos: i64) -> Option<Duration> {
+    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+}
+
+/// All memory bounds in proportion to what Parca's flag asks for.
+fn store_options(flags: &Flags) -> StoreOptions {
+    let usual = StoreOptions::default();
+    let asked = u64::try_from(flags.storage_active_memory).unwrap_or(0).max(64 << 20);
+    let default = Flags::default().storage_active_memory.unsigned_abs();
+    let scaled = |bytes: u64| (u128::from(bytes) * u128::from(asked) / u128::from(default)) as u64;
+    StoreOptions {
+        memory_bytes: scaled(usual.memory_bytes),
+        head_bytes_max: scaled(usual.head_bytes_max),
+        head_cut_bytes: scaled(usual.head_cut_bytes),
+        ..usual
+    }
+}
+
+/// The log and the lock lie below `--storage-path`, the blocks in the bucket of the configuration.
+fn environment(flags: &Flags, config: &Config) -> Result<Environment, Exit> {
+    let opening = |error| Exit::Failure(format!("cannot open the store: {error}"));
+    let root = Path::new(&flags.storage_path);
+    let mut environment = Environment::local(root).map_err(opening)?;
+    let Storage::Filesystem { directory } = &config.bucket.storage;
+    let bucket = PathBuf::from(directory).join(&config.bucket.prefix);
+    if !same_directory(root, &bucket) {
+        let disk = Arc::new(LocalDisk::open(&bucket).map_err(opening)?);
+        let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(disk).map_err(opening)?);
+        environment.objects = Some(objects);
+    }
+    Ok(environment)
+}
+
+fn same_directory(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn tell(report: &OpenReport) {
+    info!(
+        blocks = report.blocks,
+        replayed = report.replayed_writes,
+        torn_bytes = report.torn_bytes,
+        "the store is open"
+    );
+    for quarantined in &report.quarantined {
+        warn!(block = quarantined.block, reason = quarantined.reason, "a block is left out of all answers");
+    }
+    if report.rejected_records > 0 {
+        warn!(records = report.rejected_records, "records that no longer decode were kept aside in rejected/");
+    }
+    if report.damaged_bytes > 0 {
+        warn!(bytes = report.damaged_bytes, "the write-ahead log is damaged in places; what is whole was read");
+    }
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+}
+
+/// The store's housekeeping, on a thread of its own because it writes blocks.
+struct Maintenance {
+    stop: mpsc::SyncSender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Maintenance {
+    fn start(store: Arc<Store>) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("maintenance".to_owned()).spawn(move || {
+            while stopped.recv_timeout(MAINTENANCE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = store.maintain() {
+                    warn!(%error, "the store could not do its housekeeping; it will try again");
+                }
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Waits for the round that is under way.
+    fn stop(self) {
+        // a thread that has ended already needs no word
+        let _ = self.stop.try_send(());
+        if self.thread.join().is_err() {
+            error!("the maintenance thread ended badly");
+        }
+    }
+}
