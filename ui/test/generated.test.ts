@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-const ui = new URL("..", import.meta.url).pathname;
+import { generate } from "../testkit/generate";
 
 function files(folder: string): Record<string, string> {
   const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
@@ -20,9 +19,8 @@ function files(folder: string): Record<string, string> {
 test("the generated client is what the .proto files give: else `npm run gen`", () => {
   const scratch = mkdtempSync(join(tmpdir(), "decima-ui-gen-"));
   try {
-    const template = readFileSync(join(ui, "buf.gen.yaml"), "utf8").replace("out: src/gen", `out: ${scratch}/gen`);
-    execFileSync("node_modules/.bin/buf", ["generate", "--template", template], { cwd: ui, stdio: "pipe" });
-    assert.deepEqual(files(join(ui, "src/gen")), files(join(scratch, "gen")));
+    generate(join(scratch, "gen"));
+    assert.deepEqual(files(new URL("../src/gen", import.meta.url).pathname), files(join(scratch, "gen")));
   } finally {
     rmSync(scratch, { recursive: true });
   }
