@@ -99,11 +99,6 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// That nothing changed: takes a number, so that no commit of an earlier run can still take it.
-    pub(crate) fn fence(random: &dyn Random) -> Result<Self, StoreError> {
-        Ok(Self { nonce: random.u64()?, changes: Changes::default() })
-    }
-
     /// That `blocks` hold all writes up to `covered`.
     pub(crate) fn cut(
         random: &dyn Random,
@@ -133,6 +128,9 @@ pub(crate) struct Catalog {
     number: u64,
     /// Number and time of the newest snapshot; 0 for none.
     snapshot: (u64, i64),
+    /// Nothing of the log is replayed yet, so what earlier runs of this writer did is history; later it
+    /// would be the work of a second process.
+    opening: bool,
     /// Changes of this run whose fate was once unknown -> whether they were found in the log since.
     uncertain: BTreeMap<u64, bool>,
 }
@@ -154,6 +152,7 @@ impl Catalog {
             state: CatalogState::default(),
             number: 0,
             snapshot: (0, 0),
+            opening: true,
             uncertain: BTreeMap::new(),
         };
         let listing = catalog.list()?;
@@ -165,7 +164,8 @@ impl Catalog {
                 Err(error) => return Err(error),
             }
         }
-        catalog.follow(&listing, true)?;
+        catalog.follow(&listing)?;
+        catalog.opening = false;
         Ok(catalog)
     }
 
@@ -177,6 +177,17 @@ impl Catalog {
     pub(crate) fn covered(&self) -> WalPosition {
         let shards = self.state.covered.get(&self.writer);
         WalPosition(shards.and_then(|shards| shards.values().min().copied()).unwrap_or(0))
+    }
+
+    /// Takes the next number without changing anything, so that no commit of an earlier run that is still
+    /// on its way can come true any more. Call it before the log is replayed; until then what this writer
+    /// finds of its own is history.
+    pub(crate) fn fence(&mut self, random: &dyn Random) -> Result<(), StoreError> {
+        let nothing = Change { nonce: random.u64()?, changes: Changes::default() };
+        self.opening = true;
+        let fenced = self.commit(&nothing);
+        self.opening = false;
+        fenced
     }
 
     /// Makes `change` once, however often this is called with it. After an error it may have been made or
@@ -224,11 +235,10 @@ impl Catalog {
     /// Takes over what others have committed.
     fn refresh(&mut self) -> Result<(), StoreError> {
         let listing = self.list()?;
-        self.follow(&listing, false)
+        self.follow(&listing)
     }
 
-    /// `opening`: earlier runs of this writer are history; later they would be a second process.
-    fn follow(&mut self, listing: &Listing, opening: bool) -> Result<(), StoreError> {
+    fn follow(&mut self, listing: &Listing) -> Result<(), StoreError> {
         let newest = listing.newest();
         while self.number < newest {
             let next = self.number + 1;
@@ -248,9 +258,10 @@ impl Catalog {
                 continue;
             }
             let manifest = self.read_manifest(next)?;
-            if manifest.writer == self.writer && !opening {
+            if manifest.writer == self.writer {
                 match self.uncertain.get_mut(&manifest.nonce) {
                     Some(landed) => *landed = true,
+                    None if self.opening => {}
                     None => {
                         let what = "was written by this writer but not by this process; the head would count \
                                     its writes twice. Restart the server";

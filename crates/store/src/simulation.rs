@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) use disk::SimDisk;
 pub(crate) use objects::SimObjects;
-pub(crate) use writes::{FIRST_TIME, SimDecoder, ids, write};
+pub(crate) use writes::{FIRST_TIME, REFUSED, SimDecoder, ids, ids_by_samples, write};
 
 use crate::clock::Clock;
 use crate::error::StoreError;

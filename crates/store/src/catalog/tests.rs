@@ -131,6 +131,20 @@ fn a_second_process_of_the_same_writer_is_found_out() {
 }
 
 #[test]
+fn what_an_earlier_run_left_on_its_way_is_history_before_the_fence_and_nothing_after_it() {
+    let world = World::new();
+    let mut earlier = world.open("one").expect("open");
+    earlier.commit(&world.cut("a", 5)).expect("commit");
+    let mut later = world.open("one").expect("open");
+    earlier.commit(&world.cut("b", 9)).expect("arrives late");
+    later.fence(&world.random).expect("fence");
+    assert_eq!((blocks(&later), later.covered()), (vec!["a", "b"], WalPosition(9)));
+    // one more was on its way to the number that the fence has taken
+    let name = file::manifest_name(later.number);
+    assert_eq!(world.objects.create(&name, b"late").expect_err("taken").kind, Kind::AlreadyExists);
+}
+
+#[test]
 fn a_change_is_made_once_whatever_the_line_says() {
     let mut settled_late = 0;
     for seed in 0..200 {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FIRST_TIME, Rng, SimClock, SimDecoder, SimDisk, SimObjects, SimRandom, ids, write};
+use super::{FIRST_TIME, Rng, SimClock, SimDecoder, SimDisk, SimObjects, SimRandom, ids, ids_by_samples, write};
 use crate::options::StoreOptions;
 use crate::store::{Environment, Store};
 
@@ -152,7 +152,8 @@ impl Run {
             87..88 => self.fail_power(),
             88..91 => self.disk.crash_in(self.rng.below(60)),
             91..94 => self.change_the_weather(),
-            _ => self.check(),
+            94..97 => self.check(),
+            _ => self.clock.advance(Duration::from_secs(1)),
         }
         if self.disk.crashed() {
             self.fail_power();
@@ -207,7 +208,7 @@ impl Run {
             self.disk.crash_in(self.rng.below(40));
         }
         self.open();
-        if self.rng.one_in(2) {
+        if self.rng.one_in(6) {
             self.check();
         }
     }
@@ -234,7 +235,8 @@ impl Run {
             assert!(self.store().status().quarantined.is_empty());
         }
         self.happened.checks += 1;
-        let found = ids(&self.store().parts("", None));
+        let parts = self.store().parts("", None);
+        let found = if self.rng.one_in(4) { ids_by_samples(&parts) } else { ids(&parts) };
         for pair in found.windows(2) {
             assert_ne!(pair[0], pair[1], "profile {} is there twice", pair[0]);
         }

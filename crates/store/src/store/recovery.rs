@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::blocks;
 use super::core::{Core, Upkeep};
 use super::{Environment, Store};
-use crate::catalog::{Catalog, Change};
+use crate::catalog::Catalog;
 use crate::clock;
 use crate::disk::Disk;
 use crate::error::{Kind, StoreError};
@@ -78,7 +78,7 @@ fn writer_of(disk: &dyn Disk, random: &dyn Random) -> Result<String, StoreError>
 /// cannot count writes that are about to be replayed. A full disk must not keep the store from
 /// answering; there every commit is over when its call is.
 fn fence(core: &Core, upkeep: &mut Upkeep, report: &mut OpenReport) -> Result<bool, StoreError> {
-    match upkeep.catalog.commit(&Change::fence(&*core.random)?) {
+    match upkeep.catalog.fence(&*core.random) {
         Ok(()) => Ok(true),
         Err(error) if error.kind == Kind::DiskFull => {
             report

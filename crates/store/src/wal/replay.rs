@@ -89,7 +89,7 @@ fn read_segment(
     check_version(&disk.describe(path), &bytes)?;
     let mut scan = Scan::new(id, &bytes, after);
     let mut last_sequence = 0;
-    while let Some(found) = scan.next() {
+    for found in scan.by_ref() {
         last_sequence = found.position.0;
         if found.kind != frame::KIND_WRITE {
             let what =
