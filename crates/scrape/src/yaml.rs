@@ -48,7 +48,7 @@ pub(crate) enum Content {
         value: String,
         /// Neither quoted nor a block.
         plain: bool,
-        /// Of the core schema, as `int`; other tags are ignored, as in Go.
+        /// Of the core schema, as `int`, or `binary`; other tags are ignored, as in Go.
         tag: Option<String>,
     },
     Sequence(Vec<NodeIx>),
@@ -109,6 +109,11 @@ fn position_after(text: &str) -> Mark {
     Mark { line: text.matches('\n').count() + 1, column: text[line_start..].chars().count() + 1 }
 }
 
+fn known_tag(tag: &Tag) -> Option<String> {
+    let is_binary = tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("binary");
+    if is_binary { Some("binary".to_owned()) } else { tag.core_suffix().map(str::to_owned) }
+}
+
 /// Collects events into nodes.
 #[derive(Default)]
 struct Builder {
@@ -144,7 +149,7 @@ impl Builder {
                 }
                 Event::Scalar(value, style, anchor, tag) => {
                     let plain = style == ScalarStyle::Plain;
-                    let tag = tag.as_deref().and_then(Tag::core_suffix).map(str::to_owned);
+                    let tag = tag.as_deref().and_then(known_tag);
                     self.add(mark, Content::Scalar { value: value.into_owned(), plain, tag }, anchor);
                 }
                 Event::SequenceStart(_, anchor, _) => self.begin(mark, Content::Sequence(Vec::new()), anchor),
@@ -207,7 +212,8 @@ pub(crate) enum Resolved {
     Text,
 }
 
-/// What a scalar means. The error is the name of what the text really is, where a tag says otherwise.
+/// What a scalar means. The error is the name of what the text really is, where a tag says otherwise; text that is
+/// tagged as binary is never what it says.
 pub(crate) fn resolve(value: &str, plain: bool, tag: Option<&str>) -> Result<Resolved, &'static str> {
     let untagged = if plain || matches!(tag, Some("int" | "float" | "bool" | "null")) {
         resolve_plain(value)
@@ -333,6 +339,7 @@ mod tests {
         assert_eq!(resolve("5", false, None), Ok(Resolved::Text), "quoted");
         assert_eq!(resolve("5", true, Some("str")), Ok(Resolved::Text));
         assert_eq!(resolve("a", true, Some("int")), Err("a string"));
+        assert_eq!(resolve("YQ==", true, Some("binary")), Err("a string"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! As in Go, `null` leaves a field at its default; a value of the wrong type is noted and skipped; an object in which
 //! something was wrong is not checked further, so that one mistake does not cause a second message.
 
+mod bucket;
+mod profiling;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -10,13 +12,14 @@ use std::time::Duration;
 
 use super::error::{ConfigError, Problem};
 use super::{
-    Bucket, Config, DEFAULT_INTERVAL, DEFAULT_PROFILES, DEFAULT_TIMEOUT_MARGIN, PROCESS_CPU, PROCESS_CPU_TIMEOUT_MIN,
-    ProfileConfig, SampleType, ScrapeConfig, StaticConfig, Storage,
+    Config, DEFAULT_INTERVAL, DEFAULT_TIMEOUT_MARGIN, PROCESS_CPU, PROCESS_CPU_TIMEOUT_MIN, ScrapeConfig, StaticConfig,
 };
 use crate::duration;
-use crate::go::{join_path, quoted};
+use crate::go::quoted;
 use crate::relabel::{RawRule, Rule};
 use crate::yaml::{Mark, NodeIx};
+use bucket::object_storage;
+use profiling::{Profiling, profiling_config};
 use reader::Reader;
 
 /// Keys of a scrape job that Parca knows and this version does not: options of the HTTP client.
@@ -69,13 +72,7 @@ const DISCOVERIES: [&str; 29] = [
     "vultr",
 ];
 
-/// Bucket types that Parca knows beside `FILESYSTEM`.
-const REMOTE_BUCKETS: [&str; 9] = ["GCS", "S3", "AZURE", "SWIFT", "COS", "ALIYUNOSS", "BOS", "OCI", "OBS"];
-
 const TOP_KEYS: [&str; 2] = ["object_storage", "scrape_configs"];
-const OBJECT_STORAGE_KEYS: [&str; 1] = ["bucket"];
-const BUCKET_KEYS: [&str; 3] = ["type", "config", "prefix"];
-const FILESYSTEM_KEYS: [&str; 1] = ["directory"];
 const JOB_KEYS: [&str; 9] = [
     "job_name",
     "params",
@@ -87,9 +84,6 @@ const JOB_KEYS: [&str; 9] = [
     "relabel_configs",
     "static_configs",
 ];
-const PROFILING_KEYS: [&str; 2] = ["pprof_config", "path_prefix"];
-const PROFILE_KEYS: [&str; 5] = ["enabled", "path", "delta", "keep_sample_type", "seconds"];
-const SAMPLE_TYPE_KEYS: [&str; 2] = ["type", "unit"];
 const STATIC_KEYS: [&str; 2] = ["targets", "labels"];
 const RULE_KEYS: [&str; 7] =
     ["source_labels", "separator", "regex", "modulus", "target_label", "replacement", "action"];
@@ -139,80 +133,6 @@ fn check_job_names(reader: &mut Reader, jobs: &[(Mark, ScrapeConfig)]) {
             seen.insert(&job.job_name, *mark);
         }
     }
-}
-
-/// The bucket; `None` if there is none, or if an issue was found.
-fn object_storage(reader: &mut Reader, node: NodeIx) -> Option<Bucket> {
-    let mut bucket = None;
-    for entry in reader.mapping(node, "object_storage")? {
-        reader.within(&entry, |reader| match entry.name.as_str() {
-            "bucket" => bucket = bucket_config(reader, entry.value, entry.mark),
-            _ => reader.unknown_key(&entry, &OBJECT_STORAGE_KEYS),
-        });
-    }
-    bucket
-}
-
-fn bucket_config(reader: &mut Reader, node: NodeIx, mark: Mark) -> Option<Bucket> {
-    let issues_before = reader.issue_count();
-    let mut kind = String::new();
-    let mut kind_mark = mark;
-    let mut prefix = String::new();
-    let mut config = None;
-    for entry in reader.mapping(node, "a bucket")? {
-        reader.within(&entry, |reader| match entry.name.as_str() {
-            "type" => {
-                kind_mark = entry.mark;
-                reader.string_into(entry.value, &mut kind);
-            }
-            "prefix" => reader.string_into(entry.value, &mut prefix),
-            "config" => config = Some(entry.clone()),
-            _ => reader.unknown_key(&entry, &BUCKET_KEYS),
-        });
-    }
-    if reader.issue_count() > issues_before {
-        return None;
-    }
-    if kind.is_empty() {
-        reader.invalid(kind_mark, "type", "cannot be blank (supported: FILESYSTEM)");
-    }
-    let blank = config.as_ref().is_none_or(|entry| reader.is_blank(entry.value));
-    if blank {
-        reader.invalid(config.as_ref().map_or(mark, |entry| entry.mark), "config", "cannot be blank");
-    }
-    let config = config.filter(|_| !blank && !kind.is_empty())?;
-
-    let upper = kind.to_ascii_uppercase();
-    if REMOTE_BUCKETS.contains(&upper.as_str()) {
-        let message = format!("{upper} is not yet supported (supported: FILESYSTEM)");
-        reader.issue_below(kind_mark, "type", Problem::NotYetSupported, message);
-        return None;
-    }
-    if upper != "FILESYSTEM" {
-        reader.invalid(kind_mark, "type", format!("bucket with type {kind} is not supported (supported: FILESYSTEM)"));
-        return None;
-    }
-    let directory = reader.within(&config, |reader| filesystem_directory(reader, config.value, config.mark))?;
-    Some(Bucket { prefix, storage: Storage::Filesystem { directory } })
-}
-
-fn filesystem_directory(reader: &mut Reader, node: NodeIx, mark: Mark) -> Option<String> {
-    let issues_before = reader.issue_count();
-    let mut directory = String::new();
-    for entry in reader.mapping(node, "the config of a FILESYSTEM bucket")? {
-        reader.within(&entry, |reader| match entry.name.as_str() {
-            "directory" => reader.string_into(entry.value, &mut directory),
-            _ => reader.unknown_key(&entry, &FILESYSTEM_KEYS),
-        });
-    }
-    if reader.issue_count() > issues_before {
-        return None;
-    }
-    if directory.is_empty() {
-        reader.invalid(mark, "directory", "cannot be blank");
-        return None;
-    }
-    Some(directory)
 }
 
 fn scrape_configs(reader: &mut Reader, node: NodeIx) -> Vec<(Mark, ScrapeConfig)> {
@@ -336,116 +256,6 @@ fn duration_into(reader: &mut Reader, node: NodeIx, target: &mut Duration) {
         Some(Ok(parsed)) => *target = parsed,
         Some(Err(message)) => reader.invalid(reader.mark(node), "", message),
     }
-}
-
-/// `profiling_config` as written.
-#[derive(Default)]
-struct Profiling {
-    path_prefix: String,
-    /// A null entry of one of Parca's five stands for its default and is left out.
-    written: BTreeMap<String, WrittenProfile>,
-}
-
-#[derive(Default)]
-struct WrittenProfile {
-    enabled: Option<bool>,
-    config: ProfileConfig,
-}
-
-impl Profiling {
-    /// An entry keeps what it says; what it does not say of `enabled` and `path`, and of nothing else, comes from the
-    /// default of its name. So an entry for `process_cpu` that does not say `delta: true` is not a delta profile.
-    fn merged_with_defaults(self) -> BTreeMap<String, ProfileConfig> {
-        let mut profiles: BTreeMap<String, ProfileConfig> = BTreeMap::new();
-        for (name, written) in self.written {
-            let default = ProfileConfig::default_of(&name).unwrap_or_default();
-            let mut profile = written.config;
-            profile.enabled = written.enabled.unwrap_or(default.enabled);
-            if profile.path.is_empty() {
-                profile.path = default.path;
-            }
-            profiles.insert(name, profile);
-        }
-        for (name, _) in DEFAULT_PROFILES {
-            if let Some(default) = ProfileConfig::default_of(name) {
-                profiles.entry(name.to_owned()).or_insert(default);
-            }
-        }
-        if !self.path_prefix.is_empty() {
-            for profile in profiles.values_mut() {
-                profile.path = join_path(&self.path_prefix, &profile.path);
-            }
-        }
-        profiles
-    }
-}
-
-fn profiling_config(reader: &mut Reader, node: NodeIx) -> Profiling {
-    let mut profiling = Profiling::default();
-    for entry in reader.mapping(node, "profiling_config").unwrap_or_default() {
-        reader.within(&entry, |reader| match entry.name.as_str() {
-            "path_prefix" => reader.string_into(entry.value, &mut profiling.path_prefix),
-            "pprof_config" => {
-                for profile in reader.mapping(entry.value, "pprof_config").unwrap_or_default() {
-                    reader.within(&profile, |reader| {
-                        let is_default = ProfileConfig::default_of(&profile.name).is_some();
-                        if !reader.is_null(profile.value) {
-                            let written = profile_config(reader, profile.value);
-                            profiling.written.insert(profile.name.clone(), written);
-                        } else if !is_default {
-                            let message = "is empty: say at least enabled and path, or remove it";
-                            reader.invalid(profile.mark, "", message);
-                        }
-                    });
-                }
-            }
-            _ => reader.unknown_key(&entry, &PROFILING_KEYS),
-        });
-    }
-    profiling
-}
-
-fn profile_config(reader: &mut Reader, node: NodeIx) -> WrittenProfile {
-    let mut written = WrittenProfile::default();
-    let profile = &mut written.config;
-    for entry in reader.mapping(node, "a profile's configuration").unwrap_or_default() {
-        reader.within(&entry, |reader| match entry.name.as_str() {
-            "enabled" => {
-                let mut enabled = false;
-                let issues_before = reader.issue_count();
-                reader.bool_into(entry.value, &mut enabled);
-                let was_set = !reader.is_null(entry.value) && reader.issue_count() == issues_before;
-                written.enabled = was_set.then_some(enabled);
-            }
-            "path" => reader.string_into(entry.value, &mut profile.path),
-            "delta" => reader.bool_into(entry.value, &mut profile.delta),
-            "seconds" => reader.i64_into(entry.value, &mut profile.seconds),
-            "keep_sample_type" => {
-                for (i, item) in
-                    reader.sequence(entry.value, "a list of sample types").unwrap_or_default().into_iter().enumerate()
-                {
-                    if !reader.is_null(item) {
-                        let kept = reader.within_item(i, |reader| sample_type(reader, item));
-                        profile.keep_sample_types.extend(kept);
-                    }
-                }
-            }
-            _ => reader.unknown_key(&entry, &PROFILE_KEYS),
-        });
-    }
-    written
-}
-
-fn sample_type(reader: &mut Reader, node: NodeIx) -> Option<SampleType> {
-    let mut sample_type = SampleType::default();
-    for entry in reader.mapping(node, "a sample type")? {
-        reader.within(&entry, |reader| match entry.name.as_str() {
-            "type" => reader.string_into(entry.value, &mut sample_type.name),
-            "unit" => reader.string_into(entry.value, &mut sample_type.unit),
-            _ => reader.unknown_key(&entry, &SAMPLE_TYPE_KEYS),
-        });
-    }
-    Some(sample_type)
 }
 
 /// The groups, and where each of their targets stands.
