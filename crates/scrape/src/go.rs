@@ -1,5 +1,7 @@
 //! What Go's standard library does to text, where users see the result: quoting in messages, URLs, cleaned paths.
 
+use std::time::Duration;
+
 /// `strconv.Quote`: double quotes, backslash escapes, unprintable characters by number.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -28,6 +30,29 @@ pub(crate) fn quoted(text: &str) -> String {
 
 fn is_printable(c: char) -> bool {
     !c.is_whitespace() && c.escape_debug().count() == 1
+}
+
+/// `time.Duration.String` of whole milliseconds: `500ms`, `1.5s`, `1m0s`, `1h0m0s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis > 0 && millis < 1000 {
+        return format!("{millis}ms");
+    }
+    let (seconds, fraction) = (millis / 1000, millis % 1000);
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let mut text = String::new();
+    if hours > 0 {
+        text.push_str(&format!("{hours}h"));
+    }
+    if hours > 0 || minutes > 0 {
+        text.push_str(&format!("{minutes}m"));
+    }
+    text.push_str(&(seconds % 60).to_string());
+    if fraction > 0 {
+        text.push_str(format!(".{fraction:03}").trim_end_matches('0'));
+    }
+    text.push('s');
+    text
 }
 
 /// `filepath.Join(prefix, path)`: joins what is not empty and cleans the result of `.`, `..` and doubled slashes.
@@ -170,6 +195,22 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(has_host_and_port(address), want, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn durations_print_as_in_go() {
+        for (millis, want) in [
+            (0, "0s"),
+            (500, "500ms"),
+            (1500, "1.5s"),
+            (10_000, "10s"),
+            (60_000, "1m0s"),
+            (90_010, "1m30.01s"),
+            (3_600_000, "1h0m0s"),
+            (90_000_000, "25h0m0s"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), want);
         }
     }
 

@@ -112,7 +112,7 @@ impl Metrics {
         self.targets.get_or_create(&job_label(job)).set(i64::try_from(targets).unwrap_or(i64::MAX));
     }
 
-    /// `since_last` is the time between the begins of two scrapes of one target, `interval` as the job writes it.
+    /// `since_last` is the time between the begins of two scrapes of one target, `interval` as Go prints it.
     pub(crate) fn begun(&self, job: &str, interval: &str, since_last: Option<Duration>) {
         self.scrapes.get_or_create(&job_label(job)).inc();
         if let Some(since_last) = since_last {

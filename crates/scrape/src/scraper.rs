@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::config::ScrapeConfig;
+use crate::config::{SampleType, ScrapeConfig};
 use crate::fetch::{Body, BodyBudget, Reason, ScrapeError, client, content_error, fetch};
 use crate::keep::{self, KeepError};
 use crate::metrics::Metrics;
@@ -50,7 +50,7 @@ pub struct Scraper<S> {
     client: reqwest::Client,
     body_max: usize,
     budget: BodyBudget,
-    reductions: Semaphore,
+    reductions: Arc<Semaphore>,
     metrics: Metrics,
     jobs: Arc<[Job]>,
 }
@@ -146,7 +146,7 @@ impl<S: Sink> Scraper<S> {
             client: client(&format!("decima/{}", options.version)).map_err(BuildError)?,
             body_max: options.body_max,
             budget: BodyBudget::new(options.bodies_max),
-            reductions: Semaphore::new(REDUCTIONS_MAX),
+            reductions: Arc::new(Semaphore::new(REDUCTIONS_MAX)),
             metrics,
             jobs,
         })
@@ -181,7 +181,7 @@ impl<S: Sink> Scraper<S> {
         let start = tokio::time::Instant::now() + delay(&active.target, interval, since_epoch);
         let mut ticks = tokio::time::interval_at(start, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let interval_text = crate::duration::format(interval);
+        let interval_text = crate::go::duration(interval);
 
         let mut last_begin: Option<Instant> = None;
         while or_stopped(stop, ticks.tick()).await.is_some() {
@@ -250,38 +250,27 @@ impl<S: Sink> Scraper<S> {
         now: SystemTime,
     ) -> Result<Written, ScrapeError> {
         let Body { bytes, content_type, lease } = body;
-        let bytes = if target.keep_sample_types.is_empty() {
-            bytes
-        } else {
-            let _permit = self.reductions.acquire().await;
-            reduce(bytes, target, &content_type).await?
-        };
-        let scraped = Scraped {
+        let mut scraped = Scraped {
             job: job.job_name.clone(),
             labels: stored_labels(target),
             body: bytes,
             receive_time_ns: nanos_since_epoch(now),
             normalized_addresses: job.normalized_addresses,
         };
-        let sink = Arc::clone(&self.sink);
+        let (sink, reductions) = (Arc::clone(&self.sink), Arc::clone(&self.reductions));
+        let (url, keep) = (target.url.clone(), target.keep_sample_types.clone());
         // a task of its own: a panic in the sink costs this scrape, not the target's loop
         let mut writing = JoinSet::new();
         writing.spawn(async move {
-            let written = sink.write(scraped).await;
-            drop(lease);
-            written
+            let _lease = lease;
+            if !keep.is_empty() {
+                scraped.body = reduce(reductions, scraped.body, keep, &url, &content_type).await?;
+            }
+            sink.write(scraped).await.map_err(|error| sink_error(&url, &content_type, error))
         });
         match tokio::time::timeout(job.scrape_timeout, writing.join_next()).await {
-            Ok(Some(Ok(Ok(written)))) => Ok(written),
-            Ok(Some(Ok(Err(SinkError::Invalid(message))))) => Err(content_error(&target.url, &content_type, &message)),
-            Ok(Some(Ok(Err(error @ (SinkError::Overloaded(_) | SinkError::Failed(_)))))) => {
-                Err(ScrapeError::new(Reason::Store, format!("cannot store the profile of {}: {error}", target.url)))
-            }
-            Ok(Some(Err(_)) | None) => {
-                let message =
-                    format!("storing the profile of {} failed with an internal error, see the log", target.url);
-                Err(ScrapeError::new(Reason::Store, message))
-            }
+            Ok(Some(Ok(outcome))) => outcome,
+            Ok(Some(Err(_)) | None) => Err(internal_error(&target.url)),
             Err(_) => {
                 let message = format!(
                     "the profile of {} was not stored within the scrape timeout of {}: the store is too slow",
@@ -357,20 +346,42 @@ fn timeout_error(url: &str, timeout: Duration) -> ScrapeError {
 }
 
 /// Applies `keep_sample_type`, on a thread where it may take its time.
-async fn reduce(bytes: Bytes, target: &Target, content_type: &str) -> Result<Bytes, ScrapeError> {
-    let keep = target.keep_sample_types.clone();
-    let reducing = tokio::task::spawn_blocking(move || keep::sample_types(&bytes, &keep));
+async fn reduce(
+    reductions: Arc<Semaphore>,
+    body: Bytes,
+    keep: Vec<SampleType>,
+    url: &str,
+    content_type: &str,
+) -> Result<Bytes, ScrapeError> {
+    // the semaphore is never closed; the permit goes where the memory is taken
+    let permit = reductions.acquire_owned().await;
+    let reducing = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        keep::sample_types(&body, &keep)
+    });
     match reducing.await {
         Ok(Ok(reduced)) => Ok(reduced),
-        Ok(Err(KeepError::Defect(defect))) => Err(content_error(&target.url, content_type, &defect.to_string())),
+        Ok(Err(KeepError::Defect(defect))) => Err(content_error(url, content_type, &defect.to_string())),
         Ok(Err(error @ KeepError::NothingKept(_))) => {
-            Err(ScrapeError::new(Reason::SampleTypes, format!("{error}, as {} sent it", target.url)))
+            Err(ScrapeError::new(Reason::SampleTypes, format!("{error}, as {url} sent it")))
         }
-        Err(_) => {
-            let message = format!("reading the profile of {} failed with an internal error, see the log", target.url);
-            Err(ScrapeError::new(Reason::Content, message))
+        Err(_) => Err(internal_error(url)),
+    }
+}
+
+fn sink_error(url: &str, content_type: &str, error: SinkError) -> ScrapeError {
+    match error {
+        SinkError::Invalid(message) => content_error(url, content_type, &message),
+        SinkError::Overloaded(message) | SinkError::Failed(message) => {
+            ScrapeError::new(Reason::Store, format!("cannot store the profile of {url}: {message}"))
         }
     }
+}
+
+/// After a panic, which the log shows.
+fn internal_error(url: &str) -> ScrapeError {
+    let message = format!("storing the profile of {url} failed with an internal error, see the log");
+    ScrapeError::new(Reason::Store, message)
 }
 
 /// The public labels and `__name__`, sorted by name.
