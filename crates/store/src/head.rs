@@ -29,6 +29,7 @@ use intern::{Hashes, Used};
 use partition::{Partition, Scratch};
 
 pub(crate) use view::HeadPart;
+use view::TreeRoom;
 
 /// Services of one tenant that get a partition of their own; the rest share one. A partition costs a
 /// few kilobytes in memory and about ten in a block.
@@ -43,12 +44,16 @@ pub fn service_of(stream: &Stream) -> &str {
     SERVICE_LABELS.iter().find_map(|name| stream.labels.get(name)).unwrap_or_default()
 }
 
+/// Bytes of trees that one head keeps; the trees of 40,000 stacks take some 20 MB.
+pub const TREE_BYTES_MAX: u64 = 96 << 20;
+
 /// One generation of recent batches. All methods may be called from any thread.
 pub struct Head {
     key: HashKey,
     tenants: RwLock<HashMap<String, Tenant>>,
     /// Buffers of writers at rest: as many as ever wrote at once.
     scratch: Mutex<Vec<(Hashes, Scratch)>>,
+    trees: Arc<TreeRoom>,
     bytes: AtomicU64,
     profiles: AtomicU64,
     samples: AtomicU64,
@@ -68,6 +73,7 @@ impl Head {
             key: HashKey::new(hash_key),
             tenants: RwLock::default(),
             scratch: Mutex::default(),
+            trees: TreeRoom::new(TREE_BYTES_MAX),
             bytes: AtomicU64::new(0),
             profiles: AtomicU64::new(0),
             samples: AtomicU64::new(0),
@@ -131,14 +137,22 @@ impl Head {
             return partition.clone();
         }
         if tenant.by_service.len() >= PARTITIONS_MAX - 1 {
-            return tenant.rest.get_or_insert_with(|| Arc::new(Partition::new(&self.key, "(other services)"))).clone();
+            return tenant
+                .rest
+                .get_or_insert_with(|| Arc::new(Partition::new(&self.key, "(other services)", &self.trees)))
+                .clone();
         }
-        let partition = Arc::new(Partition::new(&self.key, service));
+        let partition = Arc::new(Partition::new(&self.key, service, &self.trees));
         tenant.by_service.insert(service.to_owned(), partition.clone());
         partition
     }
 
-    /// Bytes held, by capacity, without what readers have copied or cached.
+    /// Bytes of trees kept for the next query, at most [`TREE_BYTES_MAX`].
+    pub fn tree_bytes(&self) -> u64 {
+        self.trees.used()
+    }
+
+    /// Bytes held, by capacity, without trees and without what readers have had copied.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -245,6 +259,27 @@ mod tests {
         let parts = head.parts("", None);
         assert_eq!(parts.len(), PARTITIONS_MAX);
         oracle::assert_same(&oracle::answers(&parts), &oracle::expected(&batches, ""), 5);
+    }
+
+    #[test]
+    fn trees_of_a_state_that_is_gone_give_their_room_back() {
+        let head = Head::new([1, 2]);
+        let mut rng = Rng::new(8);
+        let build = || {
+            for part in oracle::TENANTS.iter().flat_map(|tenant| head.parts(tenant, None)) {
+                part.name_tree().expect("a head has its tree");
+            }
+        };
+        head.append(&oracle::random_batch(&mut rng)).expect("a sound batch");
+        build();
+        let first = head.tree_bytes();
+        assert!(first > 0);
+        for _ in 0..50 {
+            head.append(&oracle::random_batch(&mut rng)).expect("a sound batch");
+        }
+        assert!(head.tree_bytes() == 0, "no reader is left, and all symbols have changed");
+        build();
+        assert!(head.tree_bytes() > first);
     }
 
     #[test]

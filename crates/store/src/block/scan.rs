@@ -117,7 +117,7 @@ pub(crate) fn scan(
     mut each: impl FnMut(Piece<'_>) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let mut group_start = 0u64;
-    let mut ranges = ranges.iter().cloned().filter(|range| !range.is_empty()).peekable();
+    let mut ranges = ranges.iter().filter(|range| !range.is_empty()).cloned().peekable();
     for group in 0..footer.num_row_groups() {
         let group_end = group_start + footer.row_group(group).num_rows() as u64;
         // the stretches of this row group, in rows from its start

@@ -87,7 +87,7 @@ impl HashKey {
             }
             hasher.mix(four[0] | four[1] << 32, four[2] | four[3] << 32);
         }
-        if len % 4 != 0 {
+        if !len.is_multiple_of(4) {
             let mut four = [0u64; 4];
             for (slot, id) in four.iter_mut().zip(ids) {
                 *slot = u64::from(id);

@@ -9,7 +9,7 @@ use super::hash::{Domain, HashKey};
 use super::intern::{Hashes, Ids, Interner, Used};
 use super::packed::{self, Unpacked};
 use super::table::Table;
-use super::view::{HeadPart, Rows, RunAt, TreeCache};
+use super::view::{HeadPart, Rows, RunAt, TreeCache, TreeRoom};
 use crate::part::ProfileExport;
 
 /// Packed samples are kept in buffers of this size: large enough that the list of them is short, small
@@ -51,7 +51,7 @@ struct Inner {
 }
 
 impl Partition {
-    pub(crate) fn new(key: &HashKey, service: &str) -> Self {
+    pub(crate) fn new(key: &HashKey, service: &str, room: &Arc<TreeRoom>) -> Self {
         Self {
             service: service.to_owned(),
             inner: Mutex::new(Inner {
@@ -63,7 +63,7 @@ impl Partition {
                 chunks: Vec::new(),
                 exports: Arc::default(),
                 export_ids: Table::default(),
-                trees: Arc::default(),
+                trees: TreeCache::new(room.clone()),
                 range: (i64::MAX, i64::MIN),
                 stream_bytes: 0,
                 export_bytes: 0,
@@ -108,8 +108,9 @@ impl Partition {
         for &row in rows {
             changed |= inner.add_profile(key, batch, hashes, row as usize, scratch);
         }
-        if changed && Arc::get_mut(&mut inner.trees).is_none_or(|trees| trees.is_built()) {
-            inner.trees = Arc::default();
+        // a reader of the old state may yet build its trees
+        if changed && Arc::get_mut(&mut inner.trees).is_none_or(|trees| trees.built().is_some()) {
+            inner.trees = TreeCache::new(inner.trees.room().clone());
         }
         let now = inner.count_bytes();
         let grown = now.saturating_sub(inner.bytes);

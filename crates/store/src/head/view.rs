@@ -1,6 +1,7 @@
 //! A partition of the head as it was when asked for.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use profile::Stream;
 use profile::tree::{self, LocationTree, NameTree};
@@ -47,22 +48,75 @@ impl Rows {
     }
 }
 
+/// Bytes of trees that a head keeps for the next query. What does not fit is built again each time.
+pub(crate) struct TreeRoom {
+    used: AtomicU64,
+    max: u64,
+}
+
+impl TreeRoom {
+    pub(crate) fn new(max: u64) -> Arc<Self> {
+        Arc::new(Self { used: AtomicU64::new(0), max })
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+}
+
+type BothTrees = (Arc<NameTree>, Arc<LocationTree>);
+
 /// The trees of one state of a partition's symbols, built when a query first needs them.
-#[derive(Default)]
 pub(crate) struct TreeCache {
-    built: OnceLock<(Arc<NameTree>, Arc<LocationTree>)>,
+    /// With their bytes.
+    built: Mutex<Option<(BothTrees, u64)>>,
+    room: Arc<TreeRoom>,
 }
 
 impl TreeCache {
-    pub(crate) fn is_built(&self) -> bool {
-        self.built.get().is_some()
+    pub(crate) fn new(room: Arc<TreeRoom>) -> Arc<Self> {
+        Arc::new(Self { built: Mutex::default(), room })
     }
 
-    fn get(&self, symbols: &PartSymbols) -> &(Arc<NameTree>, Arc<LocationTree>) {
-        self.built.get_or_init(|| {
-            let tree::Trees { name, location } = tree::build(&symbols.symbols, &symbols.stacks);
-            (Arc::new(name), Arc::new(location))
-        })
+    pub(crate) fn room(&self) -> &Arc<TreeRoom> {
+        &self.room
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(BothTrees, u64)>> {
+        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn built(&self) -> Option<BothTrees> {
+        self.lock().as_ref().map(|(trees, _)| trees.clone())
+    }
+
+    /// Whoever comes while they are being built waits for them.
+    fn get(&self, symbols: &PartSymbols) -> BothTrees {
+        let mut built = self.lock();
+        if let Some((trees, _)) = &*built {
+            return trees.clone();
+        }
+        let tree::Trees { name, location } = tree::build(&symbols.symbols, &symbols.stacks);
+        let bytes = (name.depth.len() * 20 + name.frames.key.len() * 20 + location.depth.len() * 14) as u64
+            + symbols.stacks.len() as u64 * 8;
+        let trees = (Arc::new(name), Arc::new(location));
+        if self.room.take(bytes) {
+            *built = Some((trees.clone(), bytes));
+        }
+        trees
+    }
+}
+
+impl Drop for TreeCache {
+    fn drop(&mut self) {
+        if let Some((_, bytes)) = self.lock().take() {
+            self.room.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -100,7 +154,7 @@ impl HeadPart {
 
     /// The trees, if a query has had them built.
     pub(crate) fn built_trees(&self) -> Option<(Arc<NameTree>, Arc<LocationTree>)> {
-        self.trees.built.get().cloned()
+        self.trees.built()
     }
 
     /// Calls `each(pick, run, samples)` for every pick, and asks now and then whether to go on.
@@ -152,11 +206,11 @@ impl Part for HeadPart {
     }
 
     fn name_tree(&self) -> Result<Arc<NameTree>, ReadError> {
-        Ok(self.trees.get(&self.symbols).0.clone())
+        Ok(self.trees.get(&self.symbols).0)
     }
 
     fn location_tree(&self) -> Result<Arc<LocationTree>, ReadError> {
-        Ok(self.trees.get(&self.symbols).1.clone())
+        Ok(self.trees.get(&self.symbols).1)
     }
 
     fn sum_by_stack(&self, picks: &[Pick<'_>], go_on: &dyn Fn() -> bool) -> Result<StackSums, ReadError> {
