@@ -331,12 +331,12 @@ const SCRAPE = `
 scrape_configs:
   - job_name: itself
     scrape_interval: 1s
-    scrape_timeout: 1s
+    scrape_timeout: 2s
     static_configs:
       - targets: ["127.0.0.1:PORT"]
   - job_name: nobody
     scrape_interval: 1s
-    scrape_timeout: 1s
+    scrape_timeout: 2s
     static_configs:
       - targets: ["127.0.0.1:1"]
 `;

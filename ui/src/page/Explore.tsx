@@ -76,13 +76,13 @@ export function Explore(): JSX.Element {
       return { query: selector, span: span(), stepMs: stepMs(), by: state().by, delta: of.delta, unit: of.unit };
     }),
     // the graph keeps the axes of the answer that it shows
-    (ask, signal) => series(ask, signal).then((answer) => ({ answer, span: ask.span, stepMs: ask.stepMs })),
+    (ask, signal) => series(ask, signal).then((answer) => ({ answer, ...ask })),
   );
   // Snapshots of one moment do not add up over time: without a choice, the newest ones are shown.
   const newest = createMemo<Span | null>(
     () => {
       const data = over.data();
-      if (type()?.delta !== false || !data) return null;
+      if (type()?.delta !== false || data?.query !== query()) return null;
       const last = Math.max(...data.answer.lines.map(({ times }) => times[times.length - 1] ?? 0));
       return last > 0 ? { from: last, to: last + data.stepMs - 1 } : null;
     },

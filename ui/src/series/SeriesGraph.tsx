@@ -84,12 +84,13 @@ export function SeriesGraph(props: SeriesGraphProps): JSX.Element {
     if (all.length === 0) return null;
     let best = all[0];
     for (const each of all) {
-      // the middle of the bucket is where its point is drawn
-      if (Math.abs(each + props.stepMs / 2 - at) < Math.abs(best + props.stepMs / 2 - at)) best = each;
+      if (Math.abs(each + middle() - at) < Math.abs(best + middle() - at)) best = each;
     }
     return best;
   }
-  const pointX = (time: number) => Math.min(xOf(time + props.stepMs / 2), MARGIN.left + plotWidth());
+  /** A bucket's point is drawn at its middle, a moment's at the moment. */
+  const middle = () => (props.series.momentary ? 0 : props.stepMs / 2);
+  const pointX = (time: number) => Math.min(xOf(time + middle()), MARGIN.left + plotWidth());
 
   function draw(): void {
     const context = canvas.getContext("2d");

@@ -1,6 +1,6 @@
 /** Decima's API as the screen uses it: gRPC-Web below `<prefix>/api`. */
 import { create } from "@bufbuild/protobuf";
-import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { TimestampSchema, timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
@@ -64,6 +64,17 @@ function explain(error: unknown): ApiError {
   }
 }
 
+/** Rounded down: a profile lies within the millisecond that it is said to be at. */
+function unixMs(at: Timestamp | undefined): number {
+  return at ? Number(at.seconds) * 1000 + Math.floor(at.nanos / 1e6) : 0;
+}
+
+/** The end of a span: its last millisecond to the last nanosecond, since ends are inclusive. */
+function wholeMs(ms: number): Timestamp {
+  const begin = timestampFromMs(ms);
+  return create(TimestampSchema, { seconds: begin.seconds, nanos: begin.nanos + 999_999 });
+}
+
 async function asked<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
@@ -91,6 +102,8 @@ export interface Series {
   readonly lines: readonly Line[];
   /** The unit of `values`. */
   readonly unit: string;
+  /** Whether values are of a moment; else they are of the step that begins at their time. */
+  readonly momentary: boolean;
 }
 
 /** Values over time. No data is no lines, not an error. */
@@ -105,7 +118,7 @@ export async function series(
         {
           query,
           start: timestampFromMs(span.from),
-          end: timestampFromMs(span.to),
+          end: wholeMs(span.to),
           step: { seconds: BigInt(Math.floor(stepMs / 1000)), nanos: (stepMs % 1000) * 1e6 },
           sumBy: by === "" ? [] : [by],
         },
@@ -118,7 +131,7 @@ export async function series(
   });
   const lines = reply.series.map(({ labelset, samples }) => ({
     labels: labelset?.labels ?? [],
-    times: Float64Array.from(samples, ({ timestamp }) => (timestamp ? timestampDate(timestamp).getTime() : 0)),
+    times: Float64Array.from(samples, ({ timestamp }) => unixMs(timestamp)),
     values: Float64Array.from(samples, ({ value, valuePerSecond }) => (delta ? valuePerSecond : Number(value))),
   }));
   const first = reply.series[0];
@@ -127,6 +140,7 @@ export async function series(
   const kind = first?.sampleType?.type ?? "";
   return {
     lines,
+    momentary: !delta,
     unit: delta ? (unit === "nanoseconds" && (kind === "cpu" || kind === "") ? "cores" : `${unit}/s`) : unit,
   };
 }
@@ -157,7 +171,7 @@ export async function pprof(ask: FlameAsk, signal: AbortSignal): Promise<Uint8Ar
 
 function request(ask: FlameAsk, reportType: QueryRequest_ReportType): Partial<Omit<QueryRequest, "$typeName">> {
   const merge = (span: Span) =>
-    create(MergeProfileSchema, { query: ask.query, start: timestampFromMs(span.from), end: timestampFromMs(span.to) });
+    create(MergeProfileSchema, { query: ask.query, start: timestampFromMs(span.from), end: wholeMs(span.to) });
   if (ask.base === null) {
     return { mode: QueryRequest_Mode.MERGE, options: { case: "merge", value: merge(ask.span) }, reportType };
   }
@@ -176,12 +190,12 @@ function request(ask: FlameAsk, reportType: QueryRequest_ReportType): Partial<Om
 }
 
 export function labelNames(profileType: string, span: Span, signal: AbortSignal): Promise<string[]> {
-  const within = { start: timestampFromMs(span.from), end: timestampFromMs(span.to), profileType };
+  const within = { start: timestampFromMs(span.from), end: wholeMs(span.to), profileType };
   return asked(async () => (await queries.labels(within, { signal })).labelNames);
 }
 
 export function labelValues(label: string, profileType: string, span: Span, signal: AbortSignal): Promise<string[]> {
-  const within = { start: timestampFromMs(span.from), end: timestampFromMs(span.to), profileType };
+  const within = { start: timestampFromMs(span.from), end: wholeMs(span.to), profileType };
   return asked(async () => (await queries.values({ labelName: label, ...within }, { signal })).labelValues);
 }
 
@@ -211,7 +225,7 @@ export async function scrapeJobs(signal: AbortSignal): Promise<Job[]> {
   const jobs = Object.entries(reply.targets).map(([name, { targets }]) => ({
     name,
     targets: targets.map((target): ScrapeTarget => {
-      const at = target.lastScrape ? timestampDate(target.lastScrape).getTime() : 0;
+      const at = unixMs(target.lastScrape);
       return {
         job: name,
         url: target.url,
