@@ -1,7 +1,8 @@
 //! Random operations on a store in a world that fails, against a list of what was acknowledged.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{FIRST_TIME, Rng, SimClock, SimDecoder, SimDisk, SimObjects, SimRandom, ids, ids_by_samples, write};
@@ -264,34 +265,58 @@ impl Run {
     }
 }
 
+impl Happened {
+    fn add(&mut self, run: Happened) {
+        let Happened { acknowledged, refused, cuts, failed_cuts, crashes, restarts, failed_opens, .. } = run;
+        self.acknowledged += acknowledged;
+        self.refused += refused;
+        self.cuts += cuts;
+        self.failed_cuts += failed_cuts;
+        self.crashes += crashes;
+        self.restarts += restarts;
+        self.failed_opens += failed_opens;
+        self.replayed += run.replayed;
+        self.torn_bytes += run.torn_bytes;
+        self.checks += run.checks;
+    }
+}
+
+fn run(seed: u64) -> Happened {
+    let mut run = Run::new(seed);
+    for _ in 0..STEPS_PER_RUN {
+        run.step();
+    }
+    run.finish()
+}
+
+/// `DECIMA_SIMULATION_SEED` repeats one run, `DECIMA_SIMULATION_STEPS` makes more or fewer of them.
 #[test]
 fn every_acknowledged_profile_is_there_exactly_once_whatever_fails() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let first_seed = number("DECIMA_SIMULATION_SEED");
-    let runs = first_seed.map_or(number("DECIMA_SIMULATION_STEPS").unwrap_or(STEPS) / STEPS_PER_RUN, |_| 1);
-    let mut total = Happened::default();
-    for run_number in 0..runs {
-        let mut run = Run::new(first_seed.unwrap_or(run_number));
-        for _ in 0..STEPS_PER_RUN {
-            run.step();
+    if let Some(seed) = number("DECIMA_SIMULATION_SEED") {
+        println!("one run of {STEPS_PER_RUN} steps: {:?}", run(seed));
+        return;
+    }
+    let runs = number("DECIMA_SIMULATION_STEPS").unwrap_or(STEPS).div_ceil(STEPS_PER_RUN);
+    let (next_seed, total) = (AtomicU64::new(0), Mutex::new(Happened::default()));
+    // a run is one thread's, and repeatable; runs go side by side
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next_seed.fetch_add(1, Ordering::Relaxed);
+                    if seed >= runs {
+                        break;
+                    }
+                    let happened = run(seed);
+                    total.lock().expect("not poisoned").add(happened);
+                }
+            });
         }
-        let happened = run.finish();
-        total.acknowledged += happened.acknowledged;
-        total.refused += happened.refused;
-        total.cuts += happened.cuts;
-        total.failed_cuts += happened.failed_cuts;
-        total.crashes += happened.crashes;
-        total.restarts += happened.restarts;
-        total.failed_opens += happened.failed_opens;
-        total.replayed += happened.replayed;
-        total.torn_bytes += happened.torn_bytes;
-        total.checks += happened.checks;
-    }
+    });
+    let total = total.into_inner().expect("not poisoned");
     println!("{runs} runs of {STEPS_PER_RUN} steps: {total:?}");
-    if first_seed.is_none() {
-        let Happened { acknowledged, refused, cuts, failed_cuts, crashes, failed_opens, replayed, torn_bytes, .. } =
-            total;
-        let counts = [acknowledged, refused, cuts, failed_cuts, crashes, failed_opens, replayed, torn_bytes];
-        assert!(counts.iter().all(|count| *count > 0), "something never happened");
-    }
+    let Happened { acknowledged, refused, cuts, failed_cuts, crashes, failed_opens, replayed, torn_bytes, .. } = total;
+    let counts = [acknowledged, refused, cuts, failed_cuts, crashes, failed_opens, replayed, torn_bytes];
+    assert!(counts.iter().all(|count| *count > 0), "something never happened");
 }
