@@ -169,7 +169,7 @@ fn scrape_config(reader: &mut Reader, node: NodeIx) -> Option<ScrapeConfig> {
     let mut timeout_mark = job_mark;
     // rules that are null, and static targets, can only be judged when the whole job is known
     let mut null_rules = Vec::new();
-    let mut address_marks = Vec::new();
+    let mut statics = Statics::default();
     for entry in reader.mapping(node, "a scrape job")? {
         reader.within(&entry, |reader| match entry.name.as_str() {
             "job_name" => reader.string_into(entry.value, &mut job.job_name),
@@ -191,7 +191,7 @@ fn scrape_config(reader: &mut Reader, node: NodeIx) -> Option<ScrapeConfig> {
             "normalized_addresses" => reader.bool_into(entry.value, &mut job.normalized_addresses),
             "profiling_config" => profiling = profiling_config(reader, entry.value),
             "relabel_configs" => (job.relabel_configs, null_rules) = relabel_configs(reader, entry.value),
-            "static_configs" => (job.static_configs, address_marks) = static_configs(reader, entry.value),
+            "static_configs" => statics = static_configs(reader, entry.value),
             name if HTTP_CLIENT_KEYS.contains(&name) => reader.not_yet_supported(&entry),
             name if name.strip_suffix("_sd_configs").is_some_and(|kind| DISCOVERIES.contains(&kind)) => {
                 reader.not_yet_supported(&entry);
@@ -203,7 +203,11 @@ fn scrape_config(reader: &mut Reader, node: NodeIx) -> Option<ScrapeConfig> {
         return None;
     }
     job.profiles = profiling.merged_with_defaults();
+    job.static_configs = statics.groups;
 
+    for mark in statics.null_groups {
+        reader.invalid(mark, "static_configs", "empty or null section in static_configs");
+    }
     if job.job_name.is_empty() {
         reader.invalid(job_mark, "job_name", "job_name is empty");
         return None;
@@ -211,7 +215,7 @@ fn scrape_config(reader: &mut Reader, node: NodeIx) -> Option<ScrapeConfig> {
     // with relabelling an address may still become one
     if job.relabel_configs.is_empty() && null_rules.is_empty() {
         let addresses = job.static_configs.iter().flat_map(|group| &group.targets);
-        for (address, mark) in addresses.zip(address_marks).filter(|(address, _)| address.contains('/')) {
+        for (address, mark) in addresses.zip(statics.address_marks).filter(|(address, _)| address.contains('/')) {
             let message = format!("{} is not a valid hostname", quoted(address));
             reader.invalid(mark, "static_configs", format!("{message}: write host:port, without scheme and path"));
         }
@@ -258,16 +262,22 @@ fn duration_into(reader: &mut Reader, node: NodeIx, target: &mut Duration) {
     }
 }
 
-/// The groups, and where each of their targets stands.
-fn static_configs(reader: &mut Reader, node: NodeIx) -> (Vec<StaticConfig>, Vec<Mark>) {
-    let mut groups = Vec::new();
-    let mut address_marks = Vec::new();
-    let mut null_groups = Vec::new();
-    let issues_before = reader.issue_count();
+/// `static_configs`, and what can only be judged when the whole job is known.
+#[derive(Default)]
+struct Statics {
+    groups: Vec<StaticConfig>,
+    /// Where each target of the groups stands, in their order.
+    address_marks: Vec<Mark>,
+    /// Where a group is null.
+    null_groups: Vec<Mark>,
+}
+
+fn static_configs(reader: &mut Reader, node: NodeIx) -> Statics {
+    let mut statics = Statics::default();
     for (i, item) in reader.sequence(node, "a list of target groups").unwrap_or_default().into_iter().enumerate() {
         reader.within_item(i, |reader| {
             if reader.is_null(item) {
-                null_groups.push(reader.mark(item));
+                statics.null_groups.push(reader.mark(item));
                 return;
             }
             let mut group = StaticConfig::default();
@@ -276,22 +286,17 @@ fn static_configs(reader: &mut Reader, node: NodeIx) -> (Vec<StaticConfig>, Vec<
                     "targets" => {
                         for (address, mark) in reader.marked_strings(entry.value).unwrap_or_default() {
                             group.targets.push(address);
-                            address_marks.push(mark);
+                            statics.address_marks.push(mark);
                         }
                     }
                     "labels" => group.labels = labels(reader, entry.value),
                     _ => reader.unknown_key(&entry, &STATIC_KEYS),
                 });
             }
-            groups.push(group);
+            statics.groups.push(group);
         });
     }
-    if reader.issue_count() == issues_before {
-        for mark in null_groups {
-            reader.invalid(mark, "", "empty or null section in static_configs");
-        }
-    }
-    (groups, address_marks)
+    statics
 }
 
 fn labels(reader: &mut Reader, node: NodeIx) -> BTreeMap<String, String> {
