@@ -99,7 +99,7 @@ fn present_streams<'a>(part: &'a dyn Part, bounds: &TypesRequest) -> Vec<Present
     let mut present: Vec<Option<Vec<bool>>> = vec![None; part.streams().len()];
     for profile in 0..profiles.len() {
         let (first, last) = (profiles.time[profile], profiles.time_max[profile]);
-        if range.is_some_and(|(start, end)| last < start || first > end) {
+        if range.is_some_and(|(start, end)| start > end || last < start || first > end) {
             continue;
         }
         let stream = profiles.stream[profile] as usize;

@@ -144,10 +144,7 @@ fn ask(part: &PartSums, asked: &[u32], found: &mut [(u32, Contributor)]) -> Resu
     };
     // only inlined frames have outer ones
     let mut name_parent: Vec<u32> = Vec::new();
-    for node in 1..location_tree.depth.len() {
-        if !seen[node] {
-            continue;
-        }
+    for (node, _) in seen.iter().enumerate().skip(1).filter(|(_, seen)| **seen) {
         let location = location_tree.location[node];
         let mut name_node = location_tree.name_node[node];
         let lines = symbols.locations.lines(location);

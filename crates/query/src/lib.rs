@@ -5,8 +5,11 @@
 //! thread that may block; they heed a deadline and a cancel flag, and work on the parts of a query in
 //! parallel on a bounded number of threads.
 //!
-//! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`report`] answers
-//! as columns · [`selector`] which series · [`error`] refusals.
+//! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`selector`] the
+//! query language · [`report`] answers as columns · [`error`] refusals. Behind the door: `pick` which values
+//! of which profiles a selector means; `catalogue` types, labels, values; `range` values over time; `merge`
+//! sums by stack, part by part; `answer` from there to a report: `flame` (with `frames`), `table`, `export`
+//! (pprof), `metadata`.
 
 mod answer;
 mod catalogue;

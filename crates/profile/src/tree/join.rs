@@ -1,5 +1,8 @@
 //! Joining weighted trees by two cursors, and the shared list of frames that makes their rows comparable.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
 use super::weigh::Weight;
 use super::{Key, WeightedTree};
 
@@ -16,12 +19,22 @@ pub struct FrameUnion {
 impl FrameUnion {
     /// `lists` are ascending, each key once.
     pub fn new(lists: &[&[Key]]) -> Self {
-        let mut key: Vec<Key> = Vec::new();
-        for list in lists {
-            key = merge(&key, list);
+        let mut merged: Vec<Vec<Key>> = lists.chunks(2).map(merge_pair).collect();
+        // by halves, so that no key is copied more often than the logarithm says
+        while merged.len() > 1 {
+            merged =
+                merged.chunks(2).map(|pair| merge_pair(&pair.iter().map(Vec::as_slice).collect::<Vec<_>>())).collect();
         }
+        let key = merged.pop().unwrap_or_default();
         let row = lists.iter().map(|list| rows(&key, list)).collect();
         Self { key, row }
+    }
+}
+
+fn merge_pair(pair: &[&[Key]]) -> Vec<Key> {
+    match pair {
+        [a, b] => merge(a, b),
+        _ => pair.concat(),
     }
 }
 
@@ -39,13 +52,19 @@ fn merge(a: &[Key], b: &[Key]) -> Vec<Key> {
     merged
 }
 
+/// Where each key of `some` stands in `all`, which holds them all.
 fn rows(all: &[Key], some: &[Key]) -> Vec<u32> {
     let mut at = 0;
     some.iter()
         .map(|key| {
-            while all[at] < *key {
-                at += 1;
+            // gallop: a small list must not walk through all of a large one
+            let mut step = 1;
+            while at + step < all.len() && all[at + step] < *key {
+                at += step;
+                step *= 2;
             }
+            let within = &all[at..all.len().min(at + step + 1)];
+            at += within.partition_point(|other| other < key);
             at as u32
         })
         .collect()
@@ -115,13 +134,43 @@ fn copy<W: Weight>(out: &mut WeightedTree<W>, tree: &WeightedTree<W>, from: usiz
     to
 }
 
-/// Joins any number of trees, smallest pairs first so that no tree is copied often.
-pub fn join_all<W: Weight>(mut trees: Vec<WeightedTree<W>>) -> WeightedTree<W> {
-    while trees.len() > 1 {
-        trees.sort_by_key(|tree| std::cmp::Reverse(tree.len()));
-        if let (Some(a), Some(b)) = (trees.pop(), trees.pop()) {
-            trees.push(join(&a, &b));
+/// Joins any number of trees, always the two smallest, so that no tree is copied often.
+pub fn join_all<W: Weight>(trees: Vec<WeightedTree<W>>) -> WeightedTree<W> {
+    let mut queue: BinaryHeap<BySize<W>> = trees.into_iter().map(BySize).collect();
+    while let Some(BySize(smallest)) = queue.pop() {
+        match queue.pop() {
+            Some(BySize(next)) => queue.push(BySize(join(&smallest, &next))),
+            None => return smallest,
         }
     }
-    trees.pop().unwrap_or_else(WeightedTree::empty)
+    WeightedTree::empty()
 }
+
+/// The smallest tree is the greatest of a heap.
+struct BySize<W>(WeightedTree<W>);
+
+impl<W> BySize<W> {
+    fn size(&self) -> Reverse<usize> {
+        Reverse(self.0.depth.len())
+    }
+}
+
+impl<W> Ord for BySize<W> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.size().cmp(&other.size())
+    }
+}
+
+impl<W> PartialOrd for BySize<W> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<W> PartialEq for BySize<W> {
+    fn eq(&self, other: &Self) -> bool {
+        self.size() == other.size()
+    }
+}
+
+impl<W> Eq for BySize<W> {}
