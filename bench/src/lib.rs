@@ -1,3 +1,13 @@
 //! Benchmarks: deterministic corpora, and figures that are ratios taken in one run.
+//!
+//! `cargo run --release -p bench` takes every figure of docs/benchmarks.md, `-- decode rest` only those. A figure is
+//! the median of [`measure::RUNS`] runs, in CPU time, with a peer measured beside it on the same bytes: prost,
+//! libdeflate or a bare loop. Nothing here is linked into the server.
+//!
+//! Map: [`corpus`] what is measured · [`measure`] how · [`peer`] what it is held against · [`figure`] a module for
+//! each table of docs/benchmarks.md.
 
 pub mod corpus;
+pub mod figure;
+pub mod measure;
+pub mod peer;

@@ -7,6 +7,7 @@
 
 mod decode;
 mod encode;
+mod fast;
 mod unpack;
 mod wire;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::wire::{BYTES, Reader, VARINT, message, packed_ids, scalar, wrong_wire};
-use super::{Defect, Limits, Pprof, unpack};
+use super::{Defect, Limits, Pprof, fast, unpack};
 use crate::batch::{LabelSets, PprofExtras};
 use crate::symbols::{Functions, Lines, Locations, Mappings, NONE, Stacks, Strings, Symbols};
 
@@ -26,15 +26,27 @@ pub fn decode_message(bytes: Vec<u8>, ids: Ids, limits: &Limits, scratch: &mut S
     if bytes.len() > limits.unpacked_bytes.min(u32::MAX as usize) {
         return Err(Defect::limit(format!("profile is larger than {} bytes", limits.unpacked_bytes)));
     }
-    let columns = &mut scratch.0;
+    // an ordinary profile has sequential ids, which are right for either kind
+    if let Some(mut profile) = fast::decode(&bytes, limits, &mut scratch.sizes) {
+        profile.symbols.strings.bytes = bytes;
+        return Ok(profile);
+    }
+    decode_carefully(bytes, ids, limits, &mut scratch.columns)
+}
+
+/// Follows every rule of the wire and of Parca's validation, and finds the words for what is wrong.
+fn decode_carefully(bytes: Vec<u8>, ids: Ids, limits: &Limits, columns: &mut Columns) -> Result<Pprof, Defect> {
     columns.clear();
     columns.read(&bytes, limits)?;
     columns.resolve(bytes, ids, limits)
 }
 
-/// Buffers that outlive a profile. What the result owns is allocated anew; the rest is kept.
+/// What outlives a profile: how large its columns were, and buffers. What a result owns is allocated anew.
 #[derive(Default)]
-pub struct Scratch(Columns);
+pub struct Scratch {
+    sizes: fast::Sizes,
+    columns: Columns,
+}
 
 /// The message as it stands on the wire: ids and indices unchecked.
 #[derive(Default)]

@@ -130,7 +130,7 @@ pub(super) fn wrong_wire(tag: Tag, name: &'static str) -> Defect {
 }
 
 /// Bit 7 of each byte.
-const ENDS: u64 = 0x8080_8080_8080_8080;
+pub(super) const ENDS: u64 = 0x8080_8080_8080_8080;
 
 /// Appends packed varints, most of them of at most two bytes, to `out[*len..]`, growing it as needed.
 ///

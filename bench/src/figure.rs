@@ -1,0 +1,3 @@
+//! The figures, one module for each table of docs/benchmarks.md.
+
+pub mod decode;
