@@ -8,6 +8,8 @@
 mod decode;
 mod encode;
 mod fast;
+#[cfg(test)]
+mod tests;
 mod unpack;
 mod wire;
 
@@ -52,7 +54,15 @@ pub struct Limits {
     /// Bytes after decompression.
     pub unpacked_bytes: usize,
     pub samples: usize,
+    /// Values of all samples.
+    pub values: usize,
+    /// Locations of all samples.
+    pub frames: usize,
+    /// Labels of all samples.
+    pub labels: usize,
     pub locations: usize,
+    /// Lines of all locations.
+    pub lines: usize,
     pub functions: usize,
     pub mappings: usize,
     pub strings: usize,
@@ -70,8 +80,13 @@ impl Default for Limits {
         Self {
             // four times the largest message that the API takes: real profiles compress 2.5 to 4 times
             unpacked_bytes: 256 << 20,
+            // what the columns of these take together is a few times the bytes above
             samples: 4 << 20,
+            values: 32 << 20,
+            frames: 64 << 20,
+            labels: 8 << 20,
             locations: 4 << 20,
+            lines: 8 << 20,
             functions: 4 << 20,
             mappings: 64 << 10,
             strings: 8 << 20,

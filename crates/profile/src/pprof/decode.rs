@@ -35,7 +35,12 @@ pub fn decode_message(bytes: Vec<u8>, ids: Ids, limits: &Limits, scratch: &mut S
 }
 
 /// Follows every rule of the wire and of Parca's validation, and finds the words for what is wrong.
-fn decode_carefully(bytes: Vec<u8>, ids: Ids, limits: &Limits, columns: &mut Columns) -> Result<Pprof, Defect> {
+pub(super) fn decode_carefully(
+    bytes: Vec<u8>,
+    ids: Ids,
+    limits: &Limits,
+    columns: &mut Columns,
+) -> Result<Pprof, Defect> {
     columns.clear();
     columns.read(&bytes, limits)?;
     columns.resolve(bytes, ids, limits)
@@ -50,7 +55,7 @@ pub struct Scratch {
 
 /// The message as it stands on the wire: ids and indices unchecked.
 #[derive(Default)]
-struct Columns {
+pub(super) struct Columns {
     spans: Vec<(u32, u32)>,
     sample_types: Vec<[i64; 2]>,
     period_type: Option<[i64; 2]>,
@@ -137,30 +142,37 @@ impl Columns {
             match tag.field {
                 2 => {
                     let sample = message(&mut reader, tag, "Sample")?;
-                    self.sample(sample)?;
                     // the ends of runs are u32: a message under 4 GiB cannot overflow them
-                    if self.stack_end.len() > limits.samples {
-                        return Err(too_many("samples", limits.samples));
-                    }
+                    at_most("samples", self.stack_end.len() + 1, limits.samples)?;
+                    self.sample(sample, limits)?;
                 }
                 4 => {
                     let location = message(&mut reader, tag, "Location")?;
-                    self.location(location)?;
+                    at_most("locations", self.locations.len() + 1, limits.locations)?;
+                    self.location(location, limits)?;
                 }
                 6 => {
                     let string = message(&mut reader, tag, "StringTable")?;
+                    at_most("strings", self.spans.len() + 1, limits.strings)?;
+                    if string.len() > limits.string_bytes {
+                        let ix = self.spans.len();
+                        return Err(Defect::limit(format!("string {ix} is longer than {} bytes", limits.string_bytes)));
+                    }
                     self.spans.push(((reader.at - string.len()) as u32, string.len() as u32));
                 }
                 5 => {
                     let function = message(&mut reader, tag, "Function")?;
+                    at_most("functions", self.functions.len() + 1, limits.functions)?;
                     self.functions.push(function_row(function)?);
                 }
                 1 => {
                     let value_type = message(&mut reader, tag, "SampleType")?;
+                    at_most("sample types", self.sample_types.len() + 1, limits.sample_types)?;
                     self.sample_types.push(value_type_row(value_type)?);
                 }
                 3 => {
                     let mapping = message(&mut reader, tag, "Mapping")?;
+                    at_most("mappings", self.mappings.len() + 1, limits.mappings)?;
                     self.mappings.push(mapping_row(mapping)?);
                 }
                 7 => self.drop_frames = scalar(&mut reader, tag, "DropFrames")? as i64,
@@ -184,13 +196,21 @@ impl Columns {
         Ok(())
     }
 
-    #[inline]
-    fn sample(&mut self, bytes: &[u8]) -> Result<(), Defect> {
+    fn sample(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Defect> {
+        let sample = self.stack_end.len();
+        let first_frame = self.ids_len;
         let mut reader = Reader::new(bytes);
         while !reader.done() {
             let tag = reader.tag("Sample")?;
             match (tag.field, tag.wire) {
-                (1, BYTES) => packed_ids(reader.length_delimited()?, &mut self.ids, &mut self.ids_len)?,
+                (1, BYTES) => {
+                    let run = reader.length_delimited()?;
+                    // an id takes at most ten bytes: do not make room for what is refused anyway
+                    if run.len() / 10 > limits.stack_depth {
+                        return Err(too_deep(sample, limits));
+                    }
+                    packed_ids(run, &mut self.ids, &mut self.ids_len)?;
+                }
                 (1, VARINT) => {
                     let id = reader.varint()?;
                     self.ids.truncate(self.ids_len);
@@ -202,21 +222,30 @@ impl Columns {
                     let mut packed = Reader::new(reader.length_delimited()?);
                     while !packed.done() {
                         self.values.push(packed.varint()? as i64);
+                        at_most("values", self.values.len(), limits.values)?;
                     }
                 }
                 (2, VARINT) => self.values.push(reader.varint()? as i64),
                 (2, _) => return Err(wrong_wire(tag, "Value")),
-                (3, _) => self.labels.push(label_row(message(&mut reader, tag, "Label")?)?),
+                (3, _) => {
+                    self.labels.push(label_row(message(&mut reader, tag, "Label")?)?);
+                    at_most("labels", self.labels.len(), limits.labels)?;
+                }
                 _ => reader.skip(tag)?,
             }
         }
+        if self.ids_len - first_frame > limits.stack_depth {
+            return Err(too_deep(sample, limits));
+        }
+        at_most("values", self.values.len(), limits.values)?;
+        at_most("locations in its samples", self.ids_len, limits.frames)?;
         self.stack_end.push(self.ids_len as u32);
         self.value_end.push(self.values.len() as u32);
         self.label_end.push(self.labels.len() as u32);
         Ok(())
     }
 
-    fn location(&mut self, bytes: &[u8]) -> Result<(), Defect> {
+    fn location(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Defect> {
         let mut row = LocationRow::default();
         let mut reader = Reader::new(bytes);
         while !reader.done() {
@@ -228,6 +257,7 @@ impl Columns {
                 4 => {
                     let line = message(&mut reader, tag, "Line")?;
                     self.lines.push(line_row(line)?);
+                    at_most("lines", self.lines.len(), limits.lines)?;
                 }
                 5 => row.is_folded = scalar(&mut reader, tag, "IsFolded")? != 0,
                 _ => reader.skip(tag)?,
@@ -327,8 +357,14 @@ fn function_row(bytes: &[u8]) -> Result<FunctionRow, Defect> {
     Ok(row)
 }
 
-fn too_many(what: &str, limit: usize) -> Defect {
-    Defect::limit(format!("profile has more than {limit} {what}"))
+#[inline]
+fn at_most(what: &str, count: usize, limit: usize) -> Result<(), Defect> {
+    if count <= limit { Ok(()) } else { Err(Defect::limit(format!("profile has more than {limit} {what}"))) }
+}
+
+#[cold]
+fn too_deep(sample: usize, limits: &Limits) -> Defect {
+    Defect::limit(format!("sample {sample} has more than {} locations", limits.stack_depth))
 }
 
 /// Ids to row indices.
@@ -376,7 +412,6 @@ impl Index {
 impl Columns {
     /// Checks in the order of Parca's `ValidatePprofProfile`, so that of several defects the same is named.
     fn resolve(&mut self, bytes: Vec<u8>, ids: Ids, limits: &Limits) -> Result<Pprof, Defect> {
-        self.check_counts(limits)?;
         if self.spans.is_empty() {
             self.spans.push((0, 0));
         }
@@ -486,7 +521,6 @@ impl Columns {
             &location_index,
             &self.value_end,
             self.sample_types.len(),
-            limits,
         )?;
         let (label_set, label_sets) = resolve_labels(&self.labels, &self.label_end, n, limits)?;
         // what no query uses is not worth refusing a profile for: Parca and pprof take these too
@@ -512,25 +546,6 @@ impl Columns {
             extras,
         })
     }
-
-    fn check_counts(&self, limits: &Limits) -> Result<(), Defect> {
-        let counts = [
-            (self.spans.len(), limits.strings, "strings"),
-            (self.mappings.len(), limits.mappings, "mappings"),
-            (self.functions.len(), limits.functions, "functions"),
-            (self.locations.len(), limits.locations, "locations"),
-            (self.sample_types.len(), limits.sample_types, "sample types"),
-        ];
-        for (count, limit, what) in counts {
-            if count > limit {
-                return Err(too_many(what, limit));
-            }
-        }
-        match self.spans.iter().position(|&(_, len)| len as usize > limits.string_bytes) {
-            Some(ix) => Err(Defect::limit(format!("string {ix} is longer than {} bytes", limits.string_bytes))),
-            None => Ok(()),
-        }
-    }
 }
 
 fn resolve_stacks(
@@ -539,7 +554,6 @@ fn resolve_stacks(
     index: &Index,
     value_end: &[u32],
     width: usize,
-    limits: &Limits,
 ) -> Result<Stacks, Defect> {
     // the whole columns at once where nothing is wrong, as nearly always
     let mut locations = Vec::with_capacity(ids.len());
@@ -556,12 +570,7 @@ fn resolve_stacks(
             ix.unwrap_or(0)
         })),
     }
-    let deep = limits.stack_depth as u32;
-    let mut start = 0;
-    for (sample, (&stack_end, &values)) in end.iter().zip(value_end).enumerate() {
-        sound &= stack_end - start <= deep && values as usize == (sample + 1) * width;
-        start = stack_end;
-    }
+    sound &= value_end.iter().enumerate().all(|(sample, &values)| values as usize == (sample + 1) * width);
     if sound {
         return Ok(Stacks { end, locations });
     }
@@ -579,13 +588,6 @@ fn resolve_stacks(
             if index.get(id).is_none() {
                 return Err(Defect::content(format!("sample {sample} location number {nth} ({id}) is out of range")));
             }
-        }
-        let depth = stack_end as usize - start;
-        if depth > limits.stack_depth {
-            return Err(Defect::limit(format!(
-                "sample {sample} has {depth} locations, more than {}",
-                limits.stack_depth
-            )));
         }
         start = stack_end as usize;
         values_before = values as usize;

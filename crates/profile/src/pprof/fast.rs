@@ -112,20 +112,23 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, sizes: &mut Sizes) -> Option
             }
             0x22 => {
                 let end = cursor.part()?;
-                columns.location(&mut cursor, end)?;
+                columns.location(&mut cursor, end, limits)?;
             }
             0x2a => {
                 let end = cursor.part()?;
-                columns.function(&mut cursor, end)?;
+                columns.function(&mut cursor, end, limits)?;
             }
             0x32 => {
                 let end = cursor.part()?;
+                if columns.strings.len() >= limits.strings {
+                    return None;
+                }
                 columns.strings.push((cursor.at as u32, (end - cursor.at) as u32));
                 cursor.at = end;
             }
             0x1a => {
                 let end = cursor.part()?;
-                columns.mapping(&mut cursor, end)?;
+                columns.mapping(&mut cursor, end, limits)?;
             }
             0x0a => {
                 let end = cursor.part()?;
@@ -256,6 +259,10 @@ impl<'a> Columns<'a> {
         let first_frame = self.frames;
         if cursor.tag(0x0a, end) {
             let run_end = cursor.part()?;
+            // an id takes at most ten bytes: do not make room for what is refused anyway
+            if run_end > end || (run_end - cursor.at) / 10 > limits.stack_depth {
+                return None;
+            }
             self.packed_frames(cursor, run_end)?;
         } else {
             while cursor.tag(0x08, end) {
@@ -269,6 +276,9 @@ impl<'a> Columns<'a> {
         let first_value = self.values.len();
         if cursor.tag(0x12, end) {
             let run_end = cursor.part()?;
+            if run_end > end || (run_end - cursor.at) / 10 > limits.sample_types {
+                return None;
+            }
             while cursor.at < run_end {
                 let value = cursor.varint()?;
                 self.values.push(value as i64);
@@ -284,7 +294,9 @@ impl<'a> Columns<'a> {
         }
         let ordinary = self.values.len() - first_value == self.sample_types.len()
             && self.frames - first_frame <= limits.stack_depth
-            && self.end.len() < limits.samples;
+            && self.end.len() < limits.samples
+            && self.frames <= limits.frames
+            && self.values.len() <= limits.values;
         if !ordinary {
             return None;
         }
@@ -326,7 +338,7 @@ impl<'a> Columns<'a> {
     fn labels(&mut self, cursor: &mut Cursor<'a>, end: usize, limits: &Limits) -> Option<()> {
         // samples so far had none
         self.label_set.resize(self.end.len(), 0);
-        let bytes = &cursor.bytes[cursor.at..end];
+        let bytes = cursor.bytes.get(cursor.at..end)?;
         if let Some(&known) = self.known_sets.get(bytes) {
             self.label_set.push(known);
             cursor.at = end;
@@ -346,7 +358,11 @@ impl<'a> Columns<'a> {
             let (key, str) = (shortest(0x08)?, shortest(0x10)?);
             let (num, unit) = (shortest(0x18)?, shortest(0x20)?);
             count += 1;
-            if cursor.at != label_end || key == 0 || count > limits.sample_labels {
+            if cursor.at != label_end
+                || key == 0
+                || count > limits.sample_labels
+                || self.label_sets.key.len() >= limits.labels
+            {
                 return None;
             }
             self.label_sets.key.push(key.try_into().ok()?);
@@ -355,8 +371,7 @@ impl<'a> Columns<'a> {
             self.label_sets.unit.push(unit.try_into().ok()?);
         }
         // lengths have a shortest form too
-        let shortest: usize = bytes.len();
-        if cursor.at != end || shortest != self.written_length(count) {
+        if cursor.at != end || bytes.len() != self.written_length(count) {
             return None;
         }
         self.label_sets.end.push(self.label_sets.key.len() as u32);
@@ -380,7 +395,7 @@ impl<'a> Columns<'a> {
     }
 
     #[inline(always)]
-    fn location(&mut self, cursor: &mut Cursor<'_>, end: usize) -> Option<()> {
+    fn location(&mut self, cursor: &mut Cursor<'_>, end: usize, limits: &Limits) -> Option<()> {
         let id = cursor.optional(0x08, end)?;
         let mapping = cursor.optional(0x10, end)?;
         let address = cursor.optional(0x18, end)?;
@@ -398,7 +413,7 @@ impl<'a> Columns<'a> {
             self.lines.column.push(column as i64);
         }
         let is_folded = cursor.optional(0x28, end)?;
-        if cursor.at != end {
+        if cursor.at != end || self.locations.len() >= limits.locations || self.lines.line.len() > limits.lines {
             return None;
         }
         self.sequential &= id == self.locations.address.len() as u64 + 1;
@@ -411,13 +426,13 @@ impl<'a> Columns<'a> {
     }
 
     #[inline(always)]
-    fn function(&mut self, cursor: &mut Cursor<'_>, end: usize) -> Option<()> {
+    fn function(&mut self, cursor: &mut Cursor<'_>, end: usize, limits: &Limits) -> Option<()> {
         let id = cursor.optional(0x08, end)?;
         let name = cursor.optional(0x10, end)?;
         let system_name = cursor.optional(0x18, end)?;
         let filename = cursor.optional(0x20, end)?;
         let start_line = cursor.optional(0x28, end)?;
-        if cursor.at != end {
+        if cursor.at != end || self.functions.len() >= limits.functions {
             return None;
         }
         self.sequential &= id == self.functions.name.len() as u64 + 1;
@@ -429,7 +444,7 @@ impl<'a> Columns<'a> {
         Some(())
     }
 
-    fn mapping(&mut self, cursor: &mut Cursor<'_>, end: usize) -> Option<()> {
+    fn mapping(&mut self, cursor: &mut Cursor<'_>, end: usize, limits: &Limits) -> Option<()> {
         let id = cursor.optional(0x08, end)?;
         let (start, limit) = (cursor.optional(0x10, end)?, cursor.optional(0x18, end)?);
         let offset = cursor.optional(0x20, end)?;
@@ -439,7 +454,7 @@ impl<'a> Columns<'a> {
             let set = cursor.optional(0x38 + 8 * bit, end)? != 0;
             flags |= (set as u8) << bit;
         }
-        if cursor.at != end {
+        if cursor.at != end || self.mappings.len() >= limits.mappings {
             return None;
         }
         self.sequential &= id == self.mappings.len() as u64 + 1;
@@ -466,11 +481,7 @@ impl<'a> Columns<'a> {
         let extras = &self.extras;
         let extra_strings =
             [extras.drop_frames, extras.keep_frames, extras.default_sample_type, extras.doc_url].into_iter();
-        let within = strings <= limits.strings
-            && self.mappings.len() <= limits.mappings
-            && self.functions.len() <= limits.functions
-            && self.locations.len() <= limits.locations
-            && self.sample_types.len() <= limits.sample_types
+        let within = self.sample_types.len() <= limits.sample_types
             && self.strings.iter().fold(0, |longest, &(_, len)| longest.max(len)) as usize <= limits.string_bytes;
         let sound = within
             && self.sequential
