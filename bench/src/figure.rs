@@ -1,3 +1,7 @@
 //! The figures, one module for each table of docs/benchmarks.md.
 
 pub mod decode;
+pub mod ingest;
+pub mod query;
+pub mod rest;
+pub mod server;

@@ -4,10 +4,14 @@
 //! the median of [`measure::RUNS`] runs, in CPU time, with a peer measured beside it on the same bytes: prost,
 //! libdeflate or a bare loop. Nothing here is linked into the server.
 //!
-//! Map: [`corpus`] what is measured · [`measure`] how · [`peer`] what it is held against · [`figure`] a module for
-//! each table of docs/benchmarks.md.
+//! Map: [`corpus`] what is measured · [`measure`] how · [`peer`] what it is held against · [`fixture`] a store to
+//! write to · [`process`] the built server as a child, [`wire`] what is said to it · [`figure`] a module for each
+//! table of docs/benchmarks.md.
 
 pub mod corpus;
 pub mod figure;
+pub mod fixture;
 pub mod measure;
 pub mod peer;
+pub mod process;
+pub mod wire;

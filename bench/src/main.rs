@@ -4,7 +4,13 @@ use bench::figure;
 
 type Figure = (&'static str, fn());
 
-const FIGURES: &[Figure] = &[("decode", figure::decode::run)];
+const FIGURES: &[Figure] = &[
+    ("decode", figure::decode::run),
+    ("ingest", figure::ingest::run),
+    ("query", figure::query::run),
+    ("rest", figure::rest::run),
+    ("server", figure::server::run),
+];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

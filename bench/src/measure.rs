@@ -22,14 +22,6 @@ fn elapsed(clock: ClockId) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The median of [`RUNS`] runs of `work`, each as long as `work` says; a first one warms up and does not count.
-pub fn median(mut work: impl FnMut() -> Duration) -> Duration {
-    work();
-    let mut runs: Vec<Duration> = (0..RUNS).map(|_| work()).collect();
-    runs.sort();
-    runs[RUNS / 2]
-}
-
 /// CPU time of `work` on this thread.
 pub fn on_thread<T>(work: impl FnOnce() -> T) -> Duration {
     let before = thread_cpu();
@@ -42,6 +34,36 @@ pub fn in_process<T>(work: impl FnOnce() -> T) -> Duration {
     let before = process_cpu();
     std::hint::black_box(work());
     process_cpu() - before
+}
+
+/// The median time of each of `works` over [`RUNS`] rounds, after one that warms up. A round runs each once, so that
+/// what else the machine does touches all alike and a ratio of two stays honest.
+pub fn medians<const N: usize>(mut works: [&mut dyn FnMut() -> Duration; N]) -> [Duration; N] {
+    let mut runs: [Vec<Duration>; N] = std::array::from_fn(|_| Vec::new());
+    for round in 0..=RUNS {
+        for (work, runs) in works.iter_mut().zip(&mut runs) {
+            let time = work();
+            if round > 0 {
+                runs.push(time);
+            }
+        }
+    }
+    runs.map(median)
+}
+
+/// The median time of [`RUNS`] runs, after one that warms up.
+pub fn median_of(mut work: impl FnMut() -> Duration) -> Duration {
+    let [time] = medians([&mut work]);
+    time
+}
+
+fn median(mut runs: Vec<Duration>) -> Duration {
+    runs.sort();
+    runs[runs.len() / 2]
+}
+
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// MB (10^6 bytes) per CPU-second.
@@ -57,13 +79,21 @@ pub enum Bar {
     None,
 }
 
+/// MB per CPU-second that libdeflate gunzips on the core for which bars in MB or ms are given.
+const GUNZIP_OF_THE_BARS: f64 = 800.0;
+
+/// How fast this core is, 1 being the core of the bars: what gunzip reached beside the figure.
+pub fn speed(bytes: usize, gunzip: Duration) -> f64 {
+    mb_per_second(bytes, gunzip) / GUNZIP_OF_THE_BARS
+}
+
 /// Prints one line: what, how much, against which bar.
 pub fn line(what: &str, value: f64, unit: &str, bar: Bar) {
     let verdict = match bar {
-        Bar::AtLeast(bar) if value >= bar => format!("ok, at least {bar}"),
-        Bar::AtLeast(bar) => format!("MISSED, at least {bar}"),
-        Bar::AtMost(bar) if value <= bar => format!("ok, at most {bar}"),
-        Bar::AtMost(bar) => format!("MISSED, at most {bar}"),
+        Bar::AtLeast(bar) if value >= bar => format!("ok, at least {bar:.2}"),
+        Bar::AtLeast(bar) => format!("MISSED, at least {bar:.2}"),
+        Bar::AtMost(bar) if value <= bar => format!("ok, at most {bar:.2}"),
+        Bar::AtMost(bar) => format!("MISSED, at most {bar:.2}"),
         Bar::None => String::new(),
     };
     println!("  {what:<58} {value:>10.2} {unit:<14} {verdict}");

@@ -1,0 +1,77 @@
+//! Queries in process on fleet:1000 (10^6 samples, 40,000 stacks), from the head and from a block.
+
+use std::time::Duration;
+
+use query::request::{LabelsRequest, QueryOptions, QueryRequest, Selection, TypesRequest, ValuesRequest};
+use query::{Context, Engine, EngineOptions};
+
+use crate::corpus;
+use crate::fixture::Stored;
+use crate::measure::{self, Bar, in_process, line, median_of, milliseconds, on_thread};
+use crate::peer;
+
+const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
+
+/// The reports are the engine's plain columns; `server` measures them with their encoding, over gRPC.
+pub fn run() {
+    println!("query: fleet:1000 in process, process CPU, default node budget");
+    let stored = Stored::open();
+    let samples = stored.fill(corpus::fleet(1_000));
+    let speed = gunzip_speed();
+    for place in ["head", "block"] {
+        if place == "block" {
+            stored.store.flush().expect("a disk that takes it");
+        }
+        let engine = Engine::new(stored.store.clone(), EngineOptions::default());
+        let context = Context::default();
+        let flame = flame_graph();
+        let first = in_process(|| engine.query(&context, &flame).expect("an answer"));
+        line(&format!("{place}: merge to flame graph, first time"), milliseconds(first), "ms", Bar::None);
+        let merge = median_of(|| in_process(|| engine.query(&context, &flame).expect("an answer")));
+        let bar = Bar::AtMost(100.0 / speed);
+        line(&format!("{place}: merge to flame graph"), milliseconds(merge), "ms", bar);
+        lists(place, &engine, &context, speed);
+    }
+    line("a bare loop of sum[stack] += value", milliseconds(bare_sum(samples)), "ms", Bar::None);
+}
+
+fn flame_graph() -> QueryRequest {
+    QueryRequest {
+        mode: 2,
+        options: Some(QueryOptions::Select(Selection::Merge {
+            query: CPU.to_owned(),
+            start: Some(0),
+            end: Some(i64::MAX),
+        })),
+        report_type: 5,
+        node_trim_threshold: None,
+    }
+}
+
+fn lists(place: &str, engine: &Engine, context: &Context, speed: f64) {
+    let bar = Bar::AtMost(2.0 / speed);
+    let types = median_of(|| in_process(|| engine.profile_types(context, &TypesRequest::default()).expect("types")));
+    line(&format!("{place}: ProfileTypes"), milliseconds(types), "ms", bar);
+    let labels = median_of(|| in_process(|| engine.labels(context, &LabelsRequest::default()).expect("labels")));
+    line(&format!("{place}: Labels"), milliseconds(labels), "ms", bar);
+    let pods = ValuesRequest { label_name: "pod".to_owned(), ..ValuesRequest::default() };
+    let values = median_of(|| in_process(|| engine.values(context, &pods).expect("values")));
+    line(&format!("{place}: Values"), milliseconds(values), "ms", bar);
+}
+
+/// What the machine needs to add up as many random stacks.
+fn bare_sum(samples: usize) -> Duration {
+    let mut random = corpus::Rng::new(1);
+    let stacks: Vec<u32> = (0..samples).map(|_| random.below(40_000) as u32).collect();
+    let mut sum = vec![0i64; 40_000];
+    median_of(|| on_thread(|| stacks.iter().for_each(|&stack| sum[stack as usize] += 1)))
+}
+
+fn gunzip_speed() -> f64 {
+    let payloads: Vec<_> = corpus::fleet(100).map(|payload| (payload.gzip(), payload.raw.len())).collect();
+    let bytes: usize = payloads.iter().map(|(_, size)| size).sum();
+    let mut buffer = Vec::new();
+    let gunzip =
+        median_of(|| on_thread(|| payloads.iter().for_each(|(packed, size)| peer::gunzip(packed, *size, &mut buffer))));
+    measure::speed(bytes, gunzip)
+}

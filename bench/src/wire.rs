@@ -1,0 +1,81 @@
+//! The few messages of Parca's API that figures send, written out here: a client of ours must not share the server's code.
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WriteRawRequest {
+    #[prost(message, repeated, tag = "2")]
+    pub series: Vec<RawProfileSeries>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RawProfileSeries {
+    #[prost(message, optional, tag = "1")]
+    pub labels: Option<LabelSet>,
+    #[prost(message, repeated, tag = "2")]
+    pub samples: Vec<RawSample>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LabelSet {
+    #[prost(message, repeated, tag = "1")]
+    pub labels: Vec<Label>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Label {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RawSample {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub raw_profile: bytes::Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct QueryRequest {
+    #[prost(int32, tag = "1")]
+    pub mode: i32,
+    #[prost(message, optional, tag = "3")]
+    pub merge: Option<MergeProfile>,
+    #[prost(int32, tag = "5")]
+    pub report_type: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MergeProfile {
+    #[prost(string, tag = "1")]
+    pub query: String,
+    #[prost(message, optional, tag = "2")]
+    pub start: Option<Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub end: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Timestamp {
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct QueryResponse {
+    #[prost(int64, tag = "9")]
+    pub total: i64,
+    #[prost(message, optional, tag = "11")]
+    pub flamegraph_arrow: Option<FlamegraphArrow>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FlamegraphArrow {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub record: bytes::Bytes,
+}
+
+/// A reply of which nothing is looked at.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Empty {}
