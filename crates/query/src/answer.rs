@@ -50,7 +50,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
         if index < compare.parts.len() {
             sums.map(|&value| Change { value, diff: value }).collect()
         } else {
-            sums.map(|&value| Change { value: 0, diff: scaled(value, scale).saturating_neg() }).collect()
+            sums.map(|&value| Change { value: 0, diff: scaled(value, scale).wrapping_neg() }).collect()
         }
     })?;
     merged.report(engine, context, request, report_type, &scope, compare.total)
@@ -71,7 +71,7 @@ fn scale(base: i64, compare: i64) -> f64 {
     if base <= 0 || compare <= 0 { 1.0 } else { compare as f64 / base as f64 }
 }
 
-/// Cut towards 0, saturating.
+/// Cut towards 0, at most the bounds of `i64`.
 pub(crate) fn scaled(value: i64, scale: f64) -> i64 {
     if scale == 1.0 { value } else { (value as f64 * scale) as i64 }
 }

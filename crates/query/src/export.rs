@@ -40,7 +40,7 @@ pub(crate) fn diff(
 ) -> Result<Vec<u8>, QueryError> {
     let mut export = Export::default();
     export.add_side(context, compare, |value| value)?;
-    export.add_side(context, base, |value| scaled(value, scale).saturating_neg())?;
+    export.add_side(context, base, |value| scaled(value, scale).wrapping_neg())?;
     Ok(export.finish(scope))
 }
 
@@ -133,7 +133,7 @@ impl Export {
                     }
                 };
                 let value = &mut self.values[sample as usize];
-                *value = value.saturating_add(weigh(sum));
+                *value = value.wrapping_add(weigh(sum));
             }
         }
         Ok(())

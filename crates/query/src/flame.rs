@@ -60,7 +60,7 @@ pub(crate) fn flame_graph<W: Weight>(
         let value = if parent < 0 { root_value(&order, &nodes, &cumulative) } else { cumulative[node].value() };
         let offset = if parent < 0 { 0 } else { free[parent as usize] };
         if parent >= 0 {
-            free[parent as usize] = offset.saturating_add(value);
+            free[parent as usize] = offset.wrapping_add(value);
         }
         free.push(offset);
         graph.parent.push(parent);
@@ -91,7 +91,7 @@ pub(crate) fn flame_graph<W: Weight>(
 /// or 0 where no child is.)
 fn root_value<W: Weight>(order: &ByName, nodes: &[u32], cumulative: &[W]) -> i64 {
     let children = order.children.get(0).iter();
-    children.fold(0, |sum, &child| sum.saturating_add(cumulative[nodes[child as usize] as usize].value()))
+    children.fold(0, |sum, &child| sum.wrapping_add(cumulative[nodes[child as usize] as usize].value()))
 }
 
 /// The nodes to show, in preorder, and the value of the subtrees that are not.
@@ -112,13 +112,13 @@ fn select<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], cut: Cut) -> (Vec
             nodes.push(node as u32);
             node += 1;
         } else {
-            trimmed = trimmed.saturating_add(value);
+            trimmed = trimmed.wrapping_add(value);
             node = tree.end[node] as usize;
         }
     }
     let budget = cut.node_budget.max(1);
     if nodes.len() > budget {
-        trimmed = trimmed.saturating_add(keep_largest(tree, cumulative, &mut nodes, budget));
+        trimmed = trimmed.wrapping_add(keep_largest(tree, cumulative, &mut nodes, budget));
     }
     (nodes, trimmed)
 }
@@ -129,7 +129,7 @@ fn keep_largest<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], nodes: &mut
     let places = budget - 1;
     if places == 0 {
         let children = nodes[1..].iter().filter(|&&node| tree.depth[node as usize] == 1);
-        let left_out = children.fold(0i64, |sum, &node| sum.saturating_add(cumulative[node as usize].value()));
+        let left_out = children.fold(0i64, |sum, &node| sum.wrapping_add(cumulative[node as usize].value()));
         nodes.truncate(1);
         return left_out;
     }
@@ -147,7 +147,7 @@ fn keep_largest<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], nodes: &mut
         if keep {
             ties -= usize::from(node != 0 && value == smallest);
         } else {
-            left_out = left_out.saturating_add(value);
+            left_out = left_out.wrapping_add(value);
             skip_to = tree.end[node as usize];
         }
         keep

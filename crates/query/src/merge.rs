@@ -106,7 +106,7 @@ impl Side {
             Ok(PartSums { part: picks.part.clone(), symbols, name_tree, sums, _lease: lease })
         })?;
         let values = parts.iter().flat_map(|part| &part.sums.sum);
-        let total = values.fold(0i64, |total, &value| total.saturating_add(value));
+        let total = values.fold(0i64, |total, &value| total.wrapping_add(value));
         Ok(Self { parts, total })
     }
 }
@@ -122,7 +122,7 @@ fn sum_part(context: &Context, picks: &PartPicks, range: &RangeInclusive<i64>) -
         let read = picks.part.samples(&cut, &go_on, &mut |sample| {
             let stack = sample.stack as usize;
             if range.contains(&sample.time) && stack < sums.sum.len() {
-                sums.sum[stack] = sums.sum[stack].saturating_add(sample.value);
+                sums.sum[stack] = sums.sum[stack].wrapping_add(sample.value);
                 sums.seen[stack] = true;
             }
         });
@@ -146,10 +146,9 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<R, QueryError>)>> = Mutex::new(Vec::with_capacity(items.len()));
     let run = || {
-        while let Some((index, item)) = {
+        loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            items.get(index).map(|item| (index, item))
-        } {
+            let Some(item) = items.get(index) else { break };
             let result = work(item);
             if result.is_err() {
                 next.store(items.len(), Ordering::Relaxed);

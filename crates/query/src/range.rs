@@ -125,7 +125,7 @@ fn add_part(
         match series {
             Some(series) if picked.whole && one_bucket && picked.label_sets.is_none() => {
                 let (sum, nonzero) = profiles.total(profile, usize::from(picked.value));
-                let value = sum.saturating_mul(picked.weight);
+                let value = sum.wrapping_mul(picked.weight);
                 points.add(
                     series,
                     Point { time: first, last, value, count: nonzero, duration: profiles.duration[profile] },
@@ -255,7 +255,7 @@ impl Points {
         match &mut self.lines[series] {
             Line::Moments(values) => {
                 let value = values.entry(point.time).or_insert(0);
-                *value = value.saturating_add(point.value);
+                *value = value.wrapping_add(point.value);
             }
             Line::Rates(buckets) => {
                 let bucket = buckets.entry(bucket(point.time, self.step)).or_insert(Bucket {
@@ -267,7 +267,7 @@ impl Points {
                 });
                 bucket.first = bucket.first.min(point.time);
                 bucket.last = bucket.last.max(point.last);
-                bucket.value = bucket.value.saturating_add(point.value);
+                bucket.value = bucket.value.wrapping_add(point.value);
                 bucket.count += u64::from(point.count);
                 bucket.duration_min = bucket.duration_min.min(point.duration);
             }

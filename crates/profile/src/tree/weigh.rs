@@ -3,7 +3,10 @@
 use super::NameTree;
 use crate::symbols::NONE;
 
-/// What a tree's nodes carry: a value, or a value beside its change. Sums saturate at the bounds of `i64`.
+/// What a tree's nodes carry: a value, or a value beside its change.
+///
+/// Sums wrap at 64 bits, as in Parca: only so do parts add up alike in any order. (A sum that stops at the
+/// bounds depends on what came first.)
 pub trait Weight: Copy + PartialEq + std::fmt::Debug + Send + Sync {
     const ZERO: Self;
     fn plus(self, other: Self) -> Self;
@@ -17,7 +20,7 @@ impl Weight for i64 {
 
     #[inline]
     fn plus(self, other: Self) -> Self {
-        self.saturating_add(other)
+        self.wrapping_add(other)
     }
 
     #[inline]
@@ -43,7 +46,7 @@ impl Weight for Change {
 
     #[inline]
     fn plus(self, other: Self) -> Self {
-        Self { value: self.value.saturating_add(other.value), diff: self.diff.saturating_add(other.diff) }
+        Self { value: self.value.wrapping_add(other.value), diff: self.diff.wrapping_add(other.diff) }
     }
 
     #[inline]

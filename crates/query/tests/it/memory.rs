@@ -33,7 +33,7 @@ impl MemoryPart {
             profiles.samples.push(samples.len() as u32);
             for value in 0..width {
                 let values = samples.clone().map(|sample| batch.samples.values[sample * width + value]);
-                profiles.totals.push(values.clone().fold(0, i64::saturating_add));
+                profiles.totals.push(values.clone().fold(0, i64::wrapping_add));
                 profiles.nonzero.push(values.filter(|&value| value != 0).count() as u32);
             }
             profiles.total_end.push(profiles.totals.len() as u32);
@@ -100,7 +100,7 @@ impl Part for MemoryPart {
         let mut sums = StackSums { sum: vec![0; stacks], seen: vec![false; stacks] };
         self.samples(picks, go_on, &mut |sample| {
             let sum = &mut sums.sum[sample.stack as usize];
-            *sum = sum.saturating_add(sample.value);
+            *sum = sum.wrapping_add(sample.value);
             sums.seen[sample.stack as usize] = true;
         })?;
         Ok(sums)
@@ -129,7 +129,7 @@ impl Part for MemoryPart {
                     stack: self.batch.samples.stack[sample],
                     label_set,
                     time: self.batch.samples.time.get(sample).copied().unwrap_or(self.batch.profiles.time[profile]),
-                    value: value.saturating_mul(pick.weight),
+                    value: value.wrapping_mul(pick.weight),
                 });
             }
         }

@@ -75,9 +75,10 @@ fn trees_of_parts_join_to_the_tree_of_the_whole() {
 }
 
 #[test]
-fn sums_stop_at_the_bounds_of_64_bits() {
-    assert_eq!(cumulative(&[0, 1, 1], &[1, i64::MAX, 5]), [i64::MAX, i64::MAX, 5]);
-    assert_eq!(cumulative(&[0, 1, 1], &[-1, i64::MIN, -5]), [i64::MIN, i64::MIN, -5]);
+fn sums_wrap_at_64_bits_so_that_parts_add_up_in_any_order() {
+    assert_eq!(cumulative(&[0, 1, 1], &[1, i64::MAX, -1]), [i64::MAX, i64::MAX, -1]);
+    assert_eq!(cumulative(&[0, 1, 1], &[1, -1, i64::MAX]), [i64::MAX, -1, i64::MAX]);
+    assert_eq!(cumulative(&[0, 1], &[1, i64::MAX]), [i64::MIN, i64::MAX]);
 }
 
 #[test]
