@@ -90,22 +90,70 @@ pub(crate) fn write_symbols(
         "frames",
         vec![("key", tables::keys(&name_tree.frames.key)?), ("name", primitive::<UInt32Type>(&name_tree.frames.name))],
     )?;
-    out.write(
-        "name_tree",
-        vec![
-            ("depth", primitive::<UInt16Type>(&name_tree.depth)),
-            ("frame", primitive::<UInt32Type>(&name_tree.frame)),
-            ("location", primitive::<UInt32Type>(&name_tree.location)),
-            ("line", primitive::<UInt32Type>(&name_tree.line)),
-            ("conflicts", primitive::<UInt16Type>(&name_tree.conflicts)),
-        ],
-    )?;
+    write_name_tree(out, symbols, name_tree, location_tree)?;
     out.write(
         "location_tree",
         vec![
             ("depth", primitive::<UInt16Type>(&location_tree.depth)),
             ("location", primitive::<UInt32Type>(&location_tree.location)),
             ("name_node_step", primitive::<Int32Type>(&steps(&location_tree.name_node))),
+        ],
+    )
+}
+
+/// In the name tree's column `location`: that of the first row of the location tree which names this node.
+/// Without inlined frames that is every node, so the column takes no room.
+const FIRST_OF_NODE: u32 = NONE - 1;
+
+/// Per node of the name tree the location of the first row of the location tree that names it, or [`NONE`].
+fn first_locations(nodes: usize, location: &[u32], name_node: &[u32]) -> Vec<u32> {
+    let mut first = vec![NONE; nodes];
+    for (&location, &node) in location.iter().zip(name_node).skip(1) {
+        if let Some(first) = first.get_mut(node as usize)
+            && *first == NONE
+        {
+            *first = location;
+        }
+    }
+    first
+}
+
+/// A node's frame is that of its line, which is written once per line and not once per node.
+fn write_name_tree(
+    out: &mut TableWriter<'_>,
+    symbols: &Symbols,
+    tree: &NameTree,
+    location_tree: &LocationTree,
+) -> Result<(), StoreError> {
+    let mut line_frame = vec![NONE; symbols.lines.line.len()];
+    let mut location_frame = vec![NONE; symbols.locations.len()];
+    let mut line_in_location = vec![NONE; tree.depth.len()];
+    for node in 1..tree.depth.len() {
+        let (location, line) = (tree.location[node], tree.line[node]);
+        let frame = match line {
+            NONE => &mut location_frame[location as usize],
+            line => {
+                line_in_location[node] = line - symbols.locations.lines(location).start as u32;
+                &mut line_frame[line as usize]
+            }
+        };
+        if *frame != NONE && *frame != tree.frame[node] {
+            return Err(tables::write_failed("one line stands for two frames"));
+        }
+        *frame = tree.frame[node];
+    }
+    let first = first_locations(tree.depth.len(), &location_tree.location, &location_tree.name_node);
+    let shown = |(&location, first): (&u32, u32)| if location == first { FIRST_OF_NODE } else { location };
+    let location: Vec<u32> = tree.location.iter().zip(first).map(shown).collect();
+    out.write("line_frames", vec![("frame", primitive::<UInt32Type>(&line_frame))])?;
+    out.write("location_frames", vec![("frame", primitive::<UInt32Type>(&location_frame))])?;
+    out.write(
+        "name_tree",
+        vec![
+            ("depth", primitive::<UInt16Type>(&tree.depth)),
+            ("location", primitive::<UInt32Type>(&location)),
+            ("line_in_location", primitive::<UInt32Type>(&line_in_location)),
+            ("conflicts", primitive::<UInt16Type>(&tree.conflicts)),
         ],
     )
 }
@@ -126,7 +174,7 @@ fn sum_up(steps: &[i32]) -> Vec<u32> {
 }
 
 pub(crate) fn read_symbols(file: &VerifiedFile, partition: &PartitionMeta) -> Result<PartSymbols, ReadError> {
-    let table = |name| tables::read(file, partition, name);
+    let table = |name| tables::read(file, partition, name, &[]);
     let broken = |what: &str| file.corrupt(format!("partition {:?}: {what}", partition.service));
     let strings = match table("strings")? {
         table if table.rows() == 0 => Strings::with_empty(),
@@ -163,14 +211,15 @@ pub(crate) fn read_symbols(file: &VerifiedFile, partition: &PartitionMeta) -> Re
             .ok_or_else(|| broken("lines do not end where locations end"))?,
     };
 
-    let of = table("location_tree")?;
+    let of = tables::read(file, partition, "location_tree", &["depth", "location"])?;
     let depth = of.primitive::<UInt16Type>("depth")?;
     let node_location = of.primitive::<UInt32Type>("location")?;
     check_depths(&depth).map_err(&broken)?;
     if node_location.iter().skip(1).any(|&location| location as usize >= locations.len()) {
         return Err(broken("the location tree names a location that is not there"));
     }
-    let stack_node = table("stacks")?.primitive::<UInt32Type>("location_node")?;
+    let stack_node =
+        tables::read(file, partition, "stacks", &["location_node"])?.primitive::<UInt32Type>("location_node")?;
     if stack_node.iter().any(|&node| node as usize >= depth.len()) {
         return Err(broken("a stack names a node that is not there"));
     }
@@ -216,42 +265,67 @@ fn stacks_of(depth: &[u16], location: &[u32], stack_node: &[u32]) -> Option<Stac
 }
 
 pub(crate) fn read_name_tree(file: &VerifiedFile, partition: &PartitionMeta) -> Result<NameTree, ReadError> {
-    let table = |name| tables::read(file, partition, name);
+    let table = |name, columns: &[&str]| tables::read(file, partition, name, columns);
     let broken = |what: &str| file.corrupt(format!("partition {:?}: {what}", partition.service));
-    let of = table("frames")?;
+    let missing = || broken("the name tree names a row that is not there");
+    let of = table("frames", &[])?;
     let frames = Frames { key: of.keys("key")?, name: of.primitive::<UInt32Type>("name")? };
-    let of = table("name_tree")?;
+    let line_frame = table("line_frames", &[])?.primitive::<UInt32Type>("frame")?;
+    let location_frame = table("location_frames", &[])?.primitive::<UInt32Type>("frame")?;
+    let lines = table("locations", &["lines"])?.primitive::<UInt32Type>("lines")?;
+    let line_end = ends(&lines, line_frame.len()).ok_or_else(missing)?;
+
+    let of = table("name_tree", &[])?;
     let depth = of.primitive::<UInt16Type>("depth")?;
     check_depths(&depth).map_err(&broken)?;
+    let mut location = of.primitive::<UInt32Type>("location")?;
+    let mut line = of.primitive::<UInt32Type>("line_in_location")?;
+    let conflicts = of.primitive::<UInt16Type>("conflicts")?;
+    let of = table("location_tree", &["location", "name_node_step"])?;
+    let name_node = sum_up(&of.primitive::<Int32Type>("name_node_step")?);
+    let first = first_locations(depth.len(), &of.primitive::<UInt32Type>("location")?, &name_node);
+    let mut frame = vec![NONE; depth.len()];
+    for node in 0..depth.len() {
+        if location[node] == FIRST_OF_NODE {
+            location[node] = first[node];
+        }
+        if node == 0 {
+            continue;
+        }
+        let at = location[node] as usize;
+        let (&end, &own) = line_end.get(at).zip(lines.get(at)).ok_or_else(missing)?;
+        frame[node] = match line[node] {
+            NONE => location_frame.get(at).copied().ok_or_else(missing)?,
+            within if within < own => {
+                line[node] = end - own + within;
+                line_frame[line[node] as usize]
+            }
+            _ => return Err(missing()),
+        };
+    }
+
     let read = NameTree {
         end: tree::ends(&depth),
         depth,
-        frame: of.primitive::<UInt32Type>("frame")?,
-        location: of.primitive::<UInt32Type>("location")?,
-        line: of.primitive::<UInt32Type>("line")?,
-        conflicts: of.primitive::<UInt16Type>("conflicts")?,
+        frame,
+        location,
+        line,
+        conflicts,
         frames,
-        stack_node: table("stacks")?.primitive::<UInt32Type>("name_node")?,
+        stack_node: table("stacks", &["name_node"])?.primitive::<UInt32Type>("name_node")?,
     };
-    let rows = |name: &str| partition.tables.get(name).map_or(0, |table| table.rows);
-    let below = |column: &[u32], rows: u64| column.iter().skip(1).all(|&ix| u64::from(ix) < rows);
-    let lines = rows("lines");
-    let sound = below(&read.frame, read.frames.key.len() as u64)
-        && below(&read.location, rows("locations"))
-        && read.line.iter().all(|&line| line == NONE || u64::from(line) < lines)
-        && read.frames.name.iter().all(|&name| name == 0 || u64::from(name) < rows("strings"))
+    let strings = partition.tables.get("strings").map_or(1, |table| table.rows);
+    let sound = read.frame.iter().skip(1).all(|&frame| (frame as usize) < read.frames.key.len())
+        && read.frames.name.iter().all(|&name| u64::from(name) < strings)
         && read.frames.key.windows(2).all(|pair| pair[0] < pair[1])
         && read.stack_node.iter().all(|&node| (node as usize) < read.depth.len())
         && read.stack_node.len() as u64 == partition.stacks;
-    match sound {
-        true => Ok(read),
-        false => Err(broken("the name tree names a row that is not there")),
-    }
+    if sound { Ok(read) } else { Err(missing()) }
 }
 
 pub(crate) fn read_location_tree(file: &VerifiedFile, partition: &PartitionMeta) -> Result<LocationTree, ReadError> {
     let broken = |what: &str| file.corrupt(format!("partition {:?}: {what}", partition.service));
-    let of = tables::read(file, partition, "location_tree")?;
+    let of = tables::read(file, partition, "location_tree", &[])?;
     let depth = of.primitive::<UInt16Type>("depth")?;
     check_depths(&depth).map_err(&broken)?;
     let read = LocationTree {
@@ -259,7 +333,8 @@ pub(crate) fn read_location_tree(file: &VerifiedFile, partition: &PartitionMeta)
         depth,
         location: of.primitive::<UInt32Type>("location")?,
         name_node: sum_up(&of.primitive::<Int32Type>("name_node_step")?),
-        stack_node: tables::read(file, partition, "stacks")?.primitive::<UInt32Type>("location_node")?,
+        stack_node: tables::read(file, partition, "stacks", &["location_node"])?
+            .primitive::<UInt32Type>("location_node")?,
     };
     let rows = |name: &str| partition.tables.get(name).map_or(0, |table| table.rows);
     let sound = read.location.iter().skip(1).all(|&ix| u64::from(ix) < rows("locations"))
@@ -315,7 +390,7 @@ pub(crate) fn read_label_sets(
     partition: &PartitionMeta,
     streams: usize,
 ) -> Result<ReadLabelSets, ReadError> {
-    let table = |name| tables::read(file, partition, name);
+    let table = |name| tables::read(file, partition, name, &[]);
     let broken = || file.corrupt(format!("partition {:?}: label sets name a row that is not there", partition.service));
     let of = table("label_sets")?;
     if of.rows() == 0 {
@@ -384,13 +459,13 @@ pub(crate) fn write_exports(out: &mut TableWriter<'_>, exports: &[ProfileExport]
 
 pub(crate) fn read_exports(file: &VerifiedFile, partition: &PartitionMeta) -> Result<Vec<ProfileExport>, ReadError> {
     let broken = || file.corrupt(format!("partition {:?}: exports name a row that is not there", partition.service));
-    let comments = tables::read(file, partition, "comments")?.primitive::<UInt32Type>("comment")?;
-    let of = tables::read(file, partition, "mapping_ranges")?;
+    let comments = tables::read(file, partition, "comments", &[])?.primitive::<UInt32Type>("comment")?;
+    let of = tables::read(file, partition, "mapping_ranges", &[])?;
     let mapping = of.primitive::<UInt32Type>("mapping")?;
     let start = of.primitive::<UInt64Type>("start")?;
     let limit = of.primitive::<UInt64Type>("limit")?;
     let offset = of.primitive::<UInt64Type>("offset")?;
-    let of = tables::read(file, partition, "exports")?;
+    let of = tables::read(file, partition, "exports", &[])?;
     let range_end = ends(&of.primitive::<UInt32Type>("mapping_ranges")?, mapping.len()).ok_or_else(broken)?;
     let comment_end = ends(&of.primitive::<UInt32Type>("comments")?, comments.len()).ok_or_else(broken)?;
     let drop_frames = of.primitive::<UInt32Type>("drop_frames")?;

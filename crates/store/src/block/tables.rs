@@ -86,17 +86,25 @@ pub(crate) struct Table<'a> {
     rows: usize,
 }
 
-/// Reads a table; one that the partition does not have is empty.
+/// Reads a table; one that the partition does not have is empty. Of its columns only `columns` are
+/// decompressed; none means all.
 pub(crate) fn read<'a>(
     file: &'a VerifiedFile,
     partition: &PartitionMeta,
     name: &'static str,
+    columns: &[&str],
 ) -> Result<Table<'a>, ReadError> {
     let mut table = Table { file, name, batches: Vec::new(), rows: 0 };
     let Some(at) = partition.tables.get(name) else { return Ok(table) };
     let bytes = file.read(at.offset, at.bytes)?;
     let corrupt = |error: ArrowError| file.corrupt(format!("table {name}: {error}"));
-    for batch in StreamReader::try_new(&bytes[..], None).map_err(corrupt)? {
+    let mut reader = StreamReader::try_new(&bytes[..], None).map_err(corrupt)?;
+    if !columns.is_empty() {
+        let schema = reader.schema();
+        let wanted = columns.iter().filter_map(|column| schema.index_of(column).ok()).collect();
+        reader = StreamReader::try_new(&bytes[..], Some(wanted)).map_err(corrupt)?;
+    }
+    for batch in reader {
         let batch = batch.map_err(corrupt)?;
         table.rows += batch.num_rows();
         table.batches.push(batch);
