@@ -134,7 +134,7 @@ impl Store {
         let bytes: u64 = writes.iter().map(|(record, _)| record.bytes()).sum();
         let payload: u64 = writes.iter().map(|(record, _)| record.payload.len() as u64).sum();
         // what the head will hold of it is not known yet; seldom more than the bytes that came
-        let _room = self.core.head_account.lease(bytes)?;
+        let _room = self.core.head_account.lease(bytes).map_err(|error| self.head_is_full(error))?;
         let (records, batches): (Vec<Record>, Vec<Batch>) = writes.into_iter().unzip();
         let under_way = self.wal.append(records, |_| self.core.view().active().begin())?;
         for batch in &batches {
@@ -143,6 +143,19 @@ impl Store {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.written_bytes.fetch_add(payload, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn head_is_full(&self, mut refusal: StoreError) -> StoreError {
+        if refusal.kind == Kind::Overloaded {
+            let (used, max) = (self.core.head_account.used(), self.core.options.head_bytes_max);
+            refusal.at = self.disk.describe("");
+            refusal.what =
+                format!("the head holds {used} of at most {max} bytes and waits to be cut into blocks; send it again");
+            if let Some((_, last)) = self.core.last_error() {
+                refusal.what.push_str(&format!(" (the last error was: {last})"));
+            }
+        }
+        refusal
     }
 
     /// What may hold samples of `tenant` within `range` (ns since the epoch, both ends included; `None` is
@@ -204,6 +217,9 @@ impl Store {
     /// `all` is asked for.
     fn cut(&self, upkeep: &mut Upkeep, all: bool) -> Result<(), StoreError> {
         if upkeep.is_cutting() {
+            if !all && upkeep.rests(self.core.clock.monotonic()) {
+                return Ok(());
+            }
             self.core.finish_cut(upkeep)?;
         }
         if !self.is_cut_due(upkeep, all) {

@@ -3,10 +3,11 @@
 //! An object appears whole or not at all: its bytes go to a temporary name, are synced, get their real
 //! name by a hard link (which never replaces), and the folder is synced.
 
+use std::collections::HashSet;
 use std::io::IoSlice;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -20,6 +21,8 @@ const TEMPORARY: &str = "tmp";
 pub struct LocalObjects {
     disk: Arc<dyn Disk>,
     next_temporary: AtomicU64,
+    /// Created and synced since the start, so that the next object in them needs no more of that.
+    durable_folders: Mutex<HashSet<String>>,
 }
 
 impl LocalObjects {
@@ -32,7 +35,7 @@ impl LocalObjects {
         for left_over in disk.list(TEMPORARY)? {
             disk.remove(&format!("{TEMPORARY}/{}", left_over.name))?;
         }
-        let objects = Self { disk, next_temporary: AtomicU64::new(0) };
+        let objects = Self { disk, next_temporary: AtomicU64::new(0), durable_folders: Mutex::default() };
         objects.check_hard_links()?;
         Ok(objects)
     }
@@ -69,11 +72,20 @@ impl LocalObjects {
 
     /// Every folder on the way must be durable before the object's name in the last one is.
     fn create_folder(&self, folder: &str) -> Result<(), StoreError> {
+        if self.durable_folders().contains(folder) {
+            return Ok(());
+        }
         self.disk.create_dir_all(folder)?;
         for (ix, _) in folder.match_indices('/') {
             self.disk.sync_dir(&folder[..ix])?;
         }
-        self.disk.sync_dir("")
+        self.disk.sync_dir("")?;
+        self.durable_folders().insert(folder.to_owned());
+        Ok(())
+    }
+
+    fn durable_folders(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn list_into(&self, folder: &str, found: &mut Vec<ObjectEntry>) -> Result<(), StoreError> {
@@ -136,6 +148,7 @@ impl Objects for LocalObjects {
             Err(error) => return Err(error),
         }
         if let Some((folder, _)) = name.rsplit_once('/') {
+            self.durable_folders().remove(folder);
             self.disk.remove_dir(folder)?;
         }
         Ok(())

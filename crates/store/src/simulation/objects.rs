@@ -61,7 +61,11 @@ impl SimObjects {
             let _ = self.kept.create(&name, &bytes);
         }
         // most of a cut's calls are for blocks, and the interesting ones are not
-        let times = if name.ends_with(".manifest") { line.fails_one_in.div_ceil(4) } else { line.fails_one_in };
+        let times = match line.fails_one_in {
+            0 => 0,
+            times if name.ends_with(".manifest") => times.div_ceil(4).max(2),
+            times => times,
+        };
         let fails = times > 0 && line.rng.one_in(times);
         let outcome = if fails { Err(StoreError::new(Kind::Io, self.describe(name), "timed out")) } else { Ok(()) };
         (line, outcome)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::blocks::{self, StoredBlock};
 use super::generation::Generation;
@@ -16,6 +17,10 @@ use crate::options::StoreOptions;
 use crate::random::Random;
 use crate::record::WalPosition;
 use crate::status::Quarantined;
+
+/// After a failed cut; doubled each time.
+const CUT_RETRY: Duration = Duration::from_secs(1);
+const CUT_RETRY_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Core {
     pub(super) options: StoreOptions,
@@ -54,6 +59,10 @@ impl View {
 pub(super) struct Upkeep {
     pub(super) catalog: Catalog,
     pending: Option<Pending>,
+    /// Failures of the pending cut so far, and when (monotonic) it is worth another try: each encodes the
+    /// whole head again.
+    failed_cuts: u32,
+    cut_again_at: Duration,
     /// Blocks that could not be read yet, though nothing says that they are damaged.
     pub(super) unopened: Vec<(String, BlockEntry)>,
     /// Blocks of earlier runs, whose files may have changed since; the next is the last.
@@ -77,11 +86,24 @@ struct Written {
 
 impl Upkeep {
     pub(super) fn new(catalog: Catalog) -> Self {
-        Self { catalog, pending: None, unopened: Vec::new(), unverified: Vec::new(), condemned: Vec::new() }
+        Self {
+            catalog,
+            pending: None,
+            failed_cuts: 0,
+            cut_again_at: Duration::ZERO,
+            unopened: Vec::new(),
+            unverified: Vec::new(),
+            condemned: Vec::new(),
+        }
     }
 
     pub(super) fn is_cutting(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// Whether the last failure is so recent that the next one is likely.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        self.failed_cuts > 0 && now < self.cut_again_at
     }
 }
 
@@ -157,10 +179,14 @@ impl Core {
                     view.blocks.extend(blocks);
                 });
                 upkeep.pending = None;
+                upkeep.failed_cuts = 0;
                 self.cuts.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Err(error) => {
+                let wait = CUT_RETRY.saturating_mul(1 << upkeep.failed_cuts.min(16)).min(CUT_RETRY_MAX);
+                upkeep.failed_cuts += 1;
+                upkeep.cut_again_at = self.clock.monotonic() + wait;
                 self.cut_failures.fetch_add(1, Ordering::Relaxed);
                 self.note(&error);
                 Err(error)

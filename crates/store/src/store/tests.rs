@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Environment, Store};
-use crate::disk::Disk;
 use crate::error::{Kind, StoreError};
 use crate::objects::{LocalObjects, Objects};
 use crate::options::StoreOptions;
@@ -413,6 +412,9 @@ fn a_head_that_cannot_be_cut_refuses_writes_until_it_can() {
     assert!(matches!(error.kind, Kind::Overloaded | Kind::DiskFull), "{error}");
     assert!(error.retry_after.is_some());
     world.disk.set_capacity(DISK_BYTES);
+    let failures = store.status().cut_failures;
+    assert!(failures > 0 && failures < 3, "a cut that fails is not tried again at once: {failures}");
+    world.clock.advance(Duration::from_secs(2));
     store.maintain().expect("room again");
     write_some(&store, written..written + 1);
     assert_eq!(all(&store), first(written + 1));

@@ -168,3 +168,82 @@ fn readers_see_every_acknowledged_write_once_while_many_write_and_the_head_is_cu
     let (store, _) = open(folder.path()).expect("open");
     assert_eq!(all(&store), (0..WRITERS * WRITES).collect::<Vec<u64>>());
 }
+
+/// A small file system of its own, where the tests may mount one (as root, in most CI); elsewhere the
+/// simulated disk has to do.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options = format!("size={size}");
+        if mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], folder.path()) {
+            return Some(Self(folder));
+        }
+        println!("not run: no permission to mount a tmpfs");
+        None
+    }
+
+    fn remount(&self, options: &str) {
+        assert!(mount(&["-o", &format!("remount,{options}")], self.0.path()), "remount {options}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg(self.0.path()).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.0.path().display());
+        }
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) -> bool {
+    let mounted = std::process::Command::new("mount").args(arguments).arg(at).output();
+    mounted.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_file_system_refuses_writes_keeps_answering_and_recovers() {
+    let Some(disk) = SmallDisk::mount("1m") else { return };
+    let (store, _) = open(disk.0.path()).expect("open");
+    let mut written = 0;
+    let error = loop {
+        match store.write(vec![write(written, 5000)]) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 1000, "the disk is full long ago");
+    };
+    assert_eq!(error.kind, Kind::DiskFull, "{error}");
+    assert!(error.retry_after.is_some() && written > 50, "{error}");
+    assert_eq!(store.flush().expect_err("no room for blocks").kind, Kind::DiskFull);
+    assert_eq!(all(&store), (0..written).collect::<Vec<u64>>());
+    drop(store);
+
+    let (store, report) = open(disk.0.path()).expect("a full disk can be read");
+    assert_eq!(report.replayed_writes, written);
+    assert_eq!(all(&store), (0..written).collect::<Vec<u64>>());
+    disk.remount("size=32m");
+    write_some(&store, written..written + 10);
+    store.flush().expect("there is room");
+    assert_eq!(all(&store), (0..written + 10).collect::<Vec<u64>>());
+    drop(store);
+}
+
+#[test]
+fn a_read_only_file_system_is_refused_by_name_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount("16m") else { return };
+    let (store, _) = open(disk.0.path()).expect("open");
+    write_some(&store, 0..10);
+    store.close();
+    drop(store);
+    disk.remount("ro");
+    let error = open(disk.0.path()).map(|_| ()).expect_err("read-only");
+    assert_eq!(error.kind, Kind::ReadOnly, "{error}");
+    assert!(error.to_string().contains(&disk.0.path().display().to_string()), "{error}");
+    disk.remount("rw");
+    let (store, _) = open(disk.0.path()).expect("open");
+    assert_eq!(all(&store), (0..10).collect::<Vec<u64>>());
+    drop(store);
+}
