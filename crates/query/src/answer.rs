@@ -105,7 +105,7 @@ impl<'a, W: Weight> Merged<'a, W> {
         })?;
         let (trees, seen): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
         context.check()?;
-        Ok(Self { parts: parts.to_vec(), seen, union, tree: join::join_all(trees) })
+        Ok(Self { parts: parts.to_vec(), seen, union, tree: join(trees) })
     }
 
     fn report(

@@ -1,7 +1,6 @@
-//! Joining weighted trees by two cursors, and the shared list of frames that makes their rows comparable.
+//! Joining weighted trees by cursors, and the shared list of frames that makes their rows comparable.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::cmp::Reverse;
 
 use super::weigh::Weight;
 use super::{Key, WeightedTree};
@@ -70,48 +69,75 @@ fn rows(all: &[Key], some: &[Key]) -> Vec<u32> {
         .collect()
 }
 
-/// Adds two trees whose frames are rows of one list. Equal paths add up; what only one tree has is copied
-/// as a whole subtree.
-pub fn join<W: Weight>(a: &WeightedTree<W>, b: &WeightedTree<W>) -> WeightedTree<W> {
+/// Trees that are joined at once: looking at every cursor must cost no more than copying twice.
+const WAYS: usize = 16;
+
+/// Adds trees whose frames are rows of one list. Equal paths add up; what only one tree has is copied as a
+/// whole subtree.
+pub fn join<W: Weight>(mut trees: Vec<WeightedTree<W>>) -> WeightedTree<W> {
+    while trees.len() > 1 {
+        // the smallest first, so that no tree is copied often
+        trees.sort_unstable_by_key(|tree| Reverse(tree.len()));
+        let some = trees.split_off(trees.len().saturating_sub(WAYS));
+        trees.push(join_some(&some));
+    }
+    trees.pop().unwrap_or_else(WeightedTree::empty)
+}
+
+/// A cursor per tree. The next node is the deepest that a cursor stands at, as it lies below a node that the
+/// others have left or do not have; of siblings the one whose frame comes first.
+fn join_some<W: Weight>(trees: &[WeightedTree<W>]) -> WeightedTree<W> {
+    let nodes = trees.iter().map(WeightedTree::len).sum();
     let mut out = WeightedTree {
-        depth: Vec::with_capacity(a.len().max(b.len())),
-        end: Vec::with_capacity(a.len().max(b.len())),
-        frame: Vec::with_capacity(a.len().max(b.len())),
-        flat: Vec::with_capacity(a.len().max(b.len())),
+        depth: Vec::with_capacity(nodes),
+        end: Vec::with_capacity(nodes),
+        frame: Vec::with_capacity(nodes),
+        flat: Vec::with_capacity(nodes),
     };
-    // nodes of both trees whose subtrees are not finished yet
+    let mut at = vec![0; trees.len()];
+    let mut place: Vec<u64> = trees.iter().map(|tree| place_of(tree, 0)).collect();
+    // nodes of several trees whose subtrees are not finished yet
     let mut open: Vec<u32> = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        let in_both = (a.depth[i], a.frame[i]) == (b.depth[j], b.frame[j]);
-        // deeper: still below a node that the other tree has left
-        let a_first = a.depth[i] > b.depth[j] || (a.depth[i] == b.depth[j] && a.frame[i] < b.frame[j]);
-        close(&mut out, &mut open, a.depth[i].max(b.depth[j]));
-        if in_both {
-            open.push(out.depth.len() as u32);
-            out.depth.push(a.depth[i]);
-            out.end.push(0);
-            out.frame.push(a.frame[i]);
-            out.flat.push(a.flat[i].plus(b.flat[j]));
-            i += 1;
-            j += 1;
-        } else if a_first {
-            i = copy(&mut out, a, i, a.end[i] as usize);
-        } else {
-            j = copy(&mut out, b, j, b.end[j] as usize);
+    loop {
+        let next = place.iter().copied().fold(PAST_END, u64::min);
+        if next == PAST_END {
+            close(&mut out, &mut open, 0);
+            return out;
         }
+        let mut among = (0..trees.len()).filter(|&tree| place[tree] == next);
+        let (first, second) = (among.next().unwrap_or(0), among.next());
+        let (tree, node) = (&trees[first], at[first]);
+        close(&mut out, &mut open, tree.depth[node]);
+        let Some(second) = second else {
+            at[first] = copy(&mut out, tree, node, tree.end[node] as usize);
+            place[first] = place_of(tree, at[first]);
+            continue;
+        };
+        open.push(out.depth.len() as u32);
+        out.depth.push(tree.depth[node]);
+        out.end.push(0);
+        out.frame.push(tree.frame[node]);
+        let mut flat = W::ZERO;
+        for other in std::iter::once(first).chain(second..trees.len()) {
+            if place[other] == next {
+                flat = flat.plus(trees[other].flat[at[other]]);
+                at[other] += 1;
+                place[other] = place_of(&trees[other], at[other]);
+            }
+        }
+        out.flat.push(flat);
     }
-    // the rest lies below nodes that are open; siblings follow one another
-    while i < a.len() {
-        close(&mut out, &mut open, a.depth[i]);
-        i = copy(&mut out, a, i, a.end[i] as usize);
+}
+
+const PAST_END: u64 = u64::MAX;
+
+/// A node's place among those that cursors stand at: deeper ones first, then by frame.
+#[inline]
+fn place_of<W>(tree: &WeightedTree<W>, node: usize) -> u64 {
+    match tree.depth.get(node) {
+        Some(&depth) => u64::from(u16::MAX - depth) << 32 | u64::from(tree.frame[node]),
+        None => PAST_END,
     }
-    while j < b.len() {
-        close(&mut out, &mut open, b.depth[j]);
-        j = copy(&mut out, b, j, b.end[j] as usize);
-    }
-    close(&mut out, &mut open, 0);
-    out
 }
 
 fn close<W: Weight>(out: &mut WeightedTree<W>, open: &mut Vec<u32>, depth: u16) {
@@ -133,44 +159,3 @@ fn copy<W: Weight>(out: &mut WeightedTree<W>, tree: &WeightedTree<W>, from: usiz
     out.flat.extend_from_slice(&tree.flat[from..to]);
     to
 }
-
-/// Joins any number of trees, always the two smallest, so that no tree is copied often.
-pub fn join_all<W: Weight>(trees: Vec<WeightedTree<W>>) -> WeightedTree<W> {
-    let mut queue: BinaryHeap<BySize<W>> = trees.into_iter().map(BySize).collect();
-    while let Some(BySize(smallest)) = queue.pop() {
-        match queue.pop() {
-            Some(BySize(next)) => queue.push(BySize(join(&smallest, &next))),
-            None => return smallest,
-        }
-    }
-    WeightedTree::empty()
-}
-
-/// The smallest tree is the greatest of a heap.
-struct BySize<W>(WeightedTree<W>);
-
-impl<W> BySize<W> {
-    fn size(&self) -> Reverse<usize> {
-        Reverse(self.0.depth.len())
-    }
-}
-
-impl<W> Ord for BySize<W> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.size().cmp(&other.size())
-    }
-}
-
-impl<W> PartialOrd for BySize<W> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<W> PartialEq for BySize<W> {
-    fn eq(&self, other: &Self) -> bool {
-        self.size() == other.size()
-    }
-}
-
-impl<W> Eq for BySize<W> {}

@@ -63,13 +63,14 @@ fn trees_of_parts_join_to_the_tree_of_the_whole() {
         let union = FrameUnion::new(&keys);
         let weighed =
             (0..parts.len()).map(|part| weigh(&trees[part], &parts[part], &union.row[part])).collect::<Vec<_>>();
-        let joined = join::join_all(weighed);
+        let joined = join(weighed);
 
         let whole = batch(&profiles);
         let tree = build(&whole.symbols, &whole.stacks).name;
         assert_eq!(tree.frames.key, union.key, "seed {seed}");
         let rows: Vec<u32> = (0..union.key.len() as u32).collect();
         assert_eq!(joined, weigh(&tree, &whole, &rows), "seed {seed}");
+        assert_eq!(joined.end, ends(&joined.depth), "seed {seed}");
         assert_eq!(joined.cumulative()[0], joined.flat.iter().sum::<i64>());
     }
 }
