@@ -5,8 +5,9 @@ PROFILE ?= dev
 
 .PHONY: run test bench lint ui clean
 
+# With jemalloc, which knows who holds the heap.
 run: ui
-	cargo build --profile $(PROFILE) -p decima
+	cargo build --profile $(PROFILE) --features jemalloc -p decima
 	scripts/run $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 test:
