@@ -1,5 +1,7 @@
 //! Made-up profiles, written by a protobuf library and not by the codec under test.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
@@ -65,7 +67,8 @@ pub struct Profile {
 }
 
 /// Type of the first value of [`cpu`], as a selector names it.
-pub const SAMPLES: &str = "e2e_cpu:samples:count:cpu:nanoseconds:delta";
+/// (`samples:count` would be answered times the period.)
+pub const CALLS: &str = "e2e_cpu:calls:count:cpu:nanoseconds:delta";
 
 /// Type of the second value of [`cpu`].
 pub const CPU: &str = "e2e_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
@@ -76,19 +79,19 @@ pub const NAME: &str = "e2e_cpu";
 /// A CPU profile of one second with the stacks `stacks` (frames by number, leaf first) and a count for each; a count is 10 ms
 /// of CPU time, as at 100 Hz.
 pub fn cpu(time_seconds: i64, stacks: &[(Vec<u64>, i64)]) -> Vec<u8> {
-    let frames: std::collections::BTreeSet<u64> =
-        stacks.iter().flat_map(|(frames, _)| frames.iter().copied()).collect();
+    // Parca wants the ids of functions to count from 1 without a gap.
+    let frames: BTreeSet<u64> = stacks.iter().flat_map(|(frames, _)| frames.iter().copied()).collect();
+    let ids: BTreeMap<u64, u64> = frames.into_iter().zip(1..).collect();
     let mut string_table: Vec<String> =
-        ["", "samples", "count", "cpu", "nanoseconds"].iter().map(|text| (*text).to_owned()).collect();
+        ["", "calls", "count", "cpu", "nanoseconds"].iter().map(|text| (*text).to_owned()).collect();
     let (mut location, mut function) = (Vec::new(), Vec::new());
-    for &frame in &frames {
-        let id = frame + 1;
+    for (frame, &id) in &ids {
         function.push(Function { id, name: string_table.len() as i64 });
         string_table.push(format!("e2e::frame_{frame}"));
         location.push(Location { id, line: vec![Line { function_id: id, line: 1 }] });
     }
     let sample = stacks.iter().map(|(frames, count)| Sample {
-        location_id: frames.iter().map(|frame| frame + 1).collect(),
+        location_id: frames.iter().map(|frame| ids[frame]).collect(),
         value: vec![*count, count * 10_000_000],
     });
     let profile = Profile {

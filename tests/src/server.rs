@@ -110,16 +110,19 @@ impl Server {
     }
 
     fn spawn(place: &Place, address: SocketAddr, flags: &[&str], mounts: Option<&Mounts>) -> Server {
-        // One log for all servers of a place would mix their lines.
-        let log = place.path().join(format!("server-{}.log", address.port()));
-        let output = fs::File::create(&log).expect("a log file");
         let mut command = match mounts {
             Some(mounts) => mounts.command(place.path(), binary()),
             None => Command::new(binary()),
         };
+        command.args(["--config-path", "parca.yaml", "--http-address", &address.to_string()]).args(flags);
+        Server::run(command, place, address)
+    }
+
+    fn run(mut command: Command, place: &Place, address: SocketAddr) -> Server {
+        // One log for all servers of a place would mix their lines.
+        let log = place.path().join(format!("server-{}.log", address.port()));
+        let output = fs::File::create(&log).expect("a log file");
         let child = command
-            .args(["--config-path", "parca.yaml", "--http-address", &address.to_string()])
-            .args(flags)
             .current_dir(place.path())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log file"))
@@ -127,6 +130,13 @@ impl Server {
             .spawn()
             .expect("decima starts");
         Server { child, address, log }
+    }
+
+    /// The bundled program to look at. It is ready when it is scraped, not before.
+    pub fn demo_workload(place: &Place, address: SocketAddr) -> Server {
+        let mut command = Command::new(binary());
+        command.args(["demo-workload", "--http-address", &address.to_string()]);
+        Server::run(command, place, address)
     }
 
     async fn wait_until_ready(&mut self) {

@@ -20,7 +20,7 @@ async fn write(client: &Client, second: i64) -> Result<(), tonic::Status> {
 }
 
 async fn stored(client: &Client) -> usize {
-    client.values(pprof::SAMPLES, START, START + 100_000).await.expect("samples").len()
+    client.values(pprof::CALLS, START, START + 100_000).await.expect("values").len()
 }
 
 /// A message of a server that refused to run.

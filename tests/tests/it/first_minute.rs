@@ -11,14 +11,16 @@ const FIRST_PROFILE_SECONDS: u64 = 30;
 async fn a_live_flame_graph_is_there_within_thirty_seconds() {
     let demo = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/demo.yaml")).expect("demo.yaml");
     let place = Place::new("");
-    let address = free_address();
-    place.write_config(&demo.replace("127.0.0.1:7070", &address.to_string()));
+    let (address, workload) = (free_address(), free_address());
+    let own = demo.replace("127.0.0.1:7070", &address.to_string());
+    place.write_config(&own.replace("127.0.0.1:7171", &workload.to_string()));
+    let _workload = Server::demo_workload(&place, workload);
     let server = Server::start_at(&place, address, &[]).await;
     let started = Instant::now();
     let client = server.client();
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
-        let query = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
+        let query = r#"process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta{job="demo"}"#;
         let merged = client.merge(query, now - 600, now + 60, wire::REPORT_FLAMEGRAPH_ARROW).await;
         if let Ok(wire::QueryResponse { total: 1.., report: Some(wire::Report::FlamegraphArrow(graph)) }) = merged {
             assert!(graph.height > 2, "a graph of {} levels", graph.height);
