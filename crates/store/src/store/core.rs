@@ -286,6 +286,7 @@ impl Core {
         defect: &StoreError,
     ) -> Result<(), StoreError> {
         self.change_view(|view| view.blocks.retain(|block| block.name != stored.name));
+        stored.block.forget();
         self.condemn(upkeep, &stored.name, defect)
     }
 
