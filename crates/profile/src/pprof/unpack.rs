@@ -14,6 +14,7 @@ const DEFLATE_RATIO_MAX: usize = 1_032;
 ///
 /// Takes memory in proportion to what really comes out, never to what a header promises, and stops with a
 /// [`super::DefectKind::Limit`] one byte past `limits.unpacked_bytes`.
+#[expect(clippy::disallowed_types, reason = "this is the capped decoder that others are to use")]
 pub fn unpack<'a>(payload: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>, Defect> {
     match payload {
         [0x1f, 0x8b, ..] => gunzip(payload, limits.unpacked_bytes).map(Cow::Owned),
@@ -27,6 +28,7 @@ pub fn unpack<'a>(payload: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>, D
     }
 }
 
+#[expect(clippy::disallowed_types, reason = "this is the capped decoder that others are to use")]
 fn gunzip(payload: &[u8], cap: usize) -> Result<Vec<u8>, Defect> {
     // one member, as nearly always: its last four bytes say how long it is
     if let Some(size) = payload.last_chunk::<4>() {
