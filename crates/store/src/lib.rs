@@ -6,9 +6,11 @@
 //! async and starts no thread: its owner calls [`Store::maintain`] in a loop. It reaches disk, time,
 //! randomness and objects only through [`Environment`], so that a seeded simulation can crash it anywhere.
 //!
-//! Map: [`store`](Store) the state machine · [`record`] what the WAL keeps · [`part`] what a query reads ·
-//! [`disk`], [`objects`], [`clock`], [`random`] the outside world · [`budget`] one memory budget ·
-//! [`options`] every limit · [`status`] what it tells about itself · [`error`] what can go wrong.
+//! Map: `store` the state machine, its opening and its cuts · `wal` the log · [`head`] recent batches ·
+//! [`block`] files, written and read · `catalog` which blocks exist · [`record`] what the log keeps ·
+//! [`part`] what a query reads · [`disk`], [`objects`], [`clock`], [`random`] the outside world ·
+//! [`budget`] one memory budget · [`options`] every limit · [`status`] what it tells about itself ·
+//! [`error`] what can go wrong · `simulation` (tests) a world in which all of that does go wrong.
 
 pub mod block;
 pub mod budget;
