@@ -109,8 +109,10 @@ fn listen_options(flags: &Flags) -> ListenOptions {
             ADDRESS_DEFAULT.to_owned()
         }
     };
-    let header_timeout = duration(flags.http_read_timeout).unwrap_or(Duration::from_secs(5));
-    ListenOptions { address, header_timeout, ..ListenOptions::default() }
+    let usual = ListenOptions::default();
+    // Parca's default would also end connections that idle for 5 s, under the hands of clients that keep them
+    let asked = duration(flags.http_read_timeout).filter(|_| given("http-read-timeout"));
+    ListenOptions { address, header_timeout: asked.unwrap_or(usual.header_timeout), ..usual }
 }
 
 fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
@@ -218,5 +220,73 @@ impl Maintenance {
         if self.thread.join().is_err() {
             error!("the maintenance thread ended badly");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Parsed, parse};
+
+    fn flags(arguments: &[&str]) -> Flags {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        match parse(&arguments, |_| None) {
+            Ok(Parsed::Run(flags)) => *flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_told_with_file_line_and_column() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("parca.yaml");
+        std::fs::write(&path, "object_storage:\n  bukket: {}\n").expect("written");
+        let exit = config(path.to_str().expect("text")).map(drop).expect_err("wrong");
+        assert!(matches!(exit, Exit::Configuration(_)), "{exit}");
+        assert!(exit.to_string().contains(&format!("{}:2:3: ", path.display())), "{exit}");
+        let missing = config("/no/such/parca.yaml").map(drop).expect_err("missing");
+        assert!(missing.to_string().contains("cannot read /no/such/parca.yaml"), "{missing}");
+    }
+
+    #[test]
+    fn it_listens_on_this_machine_only_unless_told_otherwise() {
+        assert_eq!(listen_options(&flags(&[])).address, "127.0.0.1:7070");
+        assert_eq!(listen_options(&flags(&["--http-address=:7070"])).address, ":7070");
+        assert_eq!(listen_options(&flags(&["--port=:9090"])).address, ":9090");
+    }
+
+    #[test]
+    fn a_prefix_has_one_slash_in_front_and_none_at_the_end() {
+        for (given, wanted) in [("", ""), ("/", ""), ("parca", "/parca"), ("/a/b/", "/a/b")] {
+            assert_eq!(prefix(&flags(&[&format!("--path-prefix={given}")])), wanted, "{given}");
+        }
+    }
+
+    #[test]
+    fn memory_bounds_scale_with_what_is_asked_for() {
+        let usual = StoreOptions::default();
+        let halved = store_options(&flags(&["--storage-active-memory=268435456"]));
+        assert_eq!(store_options(&flags(&[])).head_bytes_max, usual.head_bytes_max);
+        assert_eq!(halved.memory_bytes * 2, usual.memory_bytes);
+        assert_eq!(halved.head_cut_bytes * 2, usual.head_cut_bytes);
+        assert!(store_options(&flags(&["--storage-active-memory=-1"])).memory_bytes > 0);
+    }
+
+    #[test]
+    fn a_directory_in_use_and_one_that_cannot_be_written_are_told_in_one_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = |root: &Path| {
+            let environment = Environment::local(root).map_err(|error| error.to_string())?;
+            let replay = Arc::new(Replay::new(ServerOptions::default().ingest));
+            Store::open(StoreOptions::default(), environment, replay).map_err(|error| error.to_string())
+        };
+        let first = open(directory.path()).expect("the first opens it");
+        let second = open(directory.path()).map(drop).expect_err("the second does not");
+        assert!(second.contains("in use") && second.lines().count() == 1, "{second}");
+        drop(first);
+        let file = directory.path().join("a-file");
+        std::fs::write(&file, "x").expect("written");
+        let refused = open(&file.join("below")).map(drop).expect_err("not a directory");
+        assert!(refused.contains("a-file") && refused.lines().count() == 1, "{refused}");
     }
 }

@@ -13,13 +13,14 @@ use tower::{Layer, Service, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use crate::grpc::stack::{GrpcStack, catch_panic, panic_message};
+use crate::grpc::web::PlainMessages;
 use crate::listener::Answer;
 
 /// What every connection calls. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Front {
     grpc: GrpcStack,
-    web: GrpcWebService<GrpcStack>,
+    web: GrpcWebService<PlainMessages>,
     http: Plain,
     cors: Option<CorsLayer>,
 }
@@ -27,7 +28,12 @@ pub(crate) struct Front {
 impl Front {
     /// `origins`: those that a browser's page may come from; `*` for all; none for none.
     pub(crate) fn new(grpc: GrpcStack, http: Router, origins: &[String]) -> Self {
-        Self { web: GrpcWebLayer::new().layer(grpc.clone()), grpc, http: Plain(http), cors: cors(origins) }
+        Self {
+            web: GrpcWebLayer::new().layer(PlainMessages(grpc.clone())),
+            grpc,
+            http: Plain(http),
+            cors: cors(origins),
+        }
     }
 
     async fn sort(&self, request: Request<Body>) -> Response {

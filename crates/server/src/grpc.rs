@@ -3,5 +3,7 @@
 pub(crate) mod lease;
 pub(crate) mod method;
 pub(crate) mod observe;
+pub(crate) mod reflection;
 pub(crate) mod stack;
 pub(crate) mod unimplemented;
+pub(crate) mod web;

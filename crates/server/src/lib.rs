@@ -27,6 +27,8 @@ pub mod selfprofile;
 mod server;
 #[cfg(test)]
 mod test_vectors;
+#[cfg(test)]
+mod tests;
 mod work;
 mod writer;
 

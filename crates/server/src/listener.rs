@@ -28,7 +28,8 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 pub struct ListenOptions {
     /// `host:port`; without a host, all interfaces, as in Go. Port 0 lets the system choose.
     pub address: String,
-    /// From the first byte of a request to the end of its headers. Bodies are bound by their call's deadline.
+    /// From a connection's begin, or from an answer, to the end of the next request's headers over HTTP/1.1: so it also
+    /// bounds how long a connection may idle. Bodies are bound by their call's deadline.
     pub header_timeout: Duration,
     /// Connections that are busy may take this long to finish after a stop was asked for.
     pub drain_timeout: Duration,
@@ -40,7 +41,7 @@ impl Default for ListenOptions {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:7070".to_owned(),
-            header_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             connections: 4096,
         }
@@ -82,11 +83,7 @@ pub struct Listener {
 
 impl Listener {
     pub async fn bind(options: ListenOptions) -> Result<Self, ListenError> {
-        let address = match options.address.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => options.address.clone(),
-        };
-        match TcpListener::bind(&address).await {
+        match bind(&options.address).await {
             Ok(socket) => Ok(Self { socket, options }),
             Err(source) => Err(ListenError { address: options.address, source }),
         }
@@ -149,6 +146,15 @@ impl Listener {
                 warn!(seconds = self.options.drain_timeout.as_secs(), "connections still busy are cut");
             }
         }
+    }
+}
+
+/// Without a host: all interfaces of both kinds, or of IPv4 where the machine has no IPv6.
+async fn bind(address: &str) -> io::Result<TcpListener> {
+    let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
+    match TcpListener::bind(format!("[::]:{port}")).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+        bound => bound,
     }
 }
 

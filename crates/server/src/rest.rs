@@ -14,13 +14,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Body as _;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
-use serde_json::json;
+use store::Lease;
 use tonic::{Code, Status};
 
+use crate::grpc::lease::refused;
 use crate::grpc::stack::GrpcStack;
 use crate::listener::Peer;
+pub(crate) use parameters::percent_decoded;
 use routes::{Found, Routes};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -59,7 +62,10 @@ impl Gateway {
     ) -> Result<Response, Status> {
         let (parts, body) = request.into_parts();
         let mut message = DynamicMessage::new(route.input.clone());
+        // for the body as JSON, until the call is answered; the message takes a lease of its own
+        let mut lease = self.grpc.memory().empty_lease();
         if route.body {
+            self.make_room(&body, &mut lease)?;
             message = self.body(&route.input, body).await?;
         } else {
             parameters::fill(&mut message, parts.uri.query().unwrap_or(""))?;
@@ -84,6 +90,16 @@ impl Gateway {
         let reply = DynamicMessage::decode(route.output.clone(), reply)
             .map_err(|error| Status::internal(format!("the reply cannot be read: {error}")))?;
         json_of(&reply)
+    }
+
+    /// Before a body is read. One that does not say its length counts as the largest.
+    fn make_room(&self, body: &Body, lease: &mut Lease) -> Result<(), Status> {
+        let max = self.message_bytes_max as u64;
+        let length = body.size_hint().upper().unwrap_or(max);
+        if length > max {
+            return Err(Status::resource_exhausted(format!("the body is larger than {max} bytes")));
+        }
+        lease.grow(length).map_err(refused)
     }
 
     async fn body(&self, input: &MessageDescriptor, body: Body) -> Result<DynamicMessage, Status> {
@@ -148,8 +164,9 @@ fn json_of(message: &DynamicMessage) -> Result<Response, Status> {
 
 /// grpc-gateway's error: status by its table, `{"code", "message", "details"}`.
 fn error(status: &Status) -> Response {
-    let body = json!({"code": status.code() as i32, "message": status.message(), "details": []});
-    let mut response = (http_status(status.code()), [(CONTENT_TYPE, JSON)], body.to_string()).into_response();
+    let (code, message) = (status.code() as i32, serde_json::Value::from(status.message()));
+    let body = format!(r#"{{"code":{code},"message":{message},"details":[]}}"#);
+    let mut response = (http_status(status.code()), [(CONTENT_TYPE, JSON)], body).into_response();
     let again = status.metadata().get("retry-after").and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
     if let Some(again) = again {
         response.headers_mut().insert(RETRY_AFTER, again);

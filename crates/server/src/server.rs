@@ -14,10 +14,12 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::api::{Agents, AgentsApi, ProfileStoreApi, QueryApi, ScrapeApi};
 use crate::front::{Front, Plain};
 use crate::grpc::method::Methods;
+use crate::grpc::reflection::Reflection;
 use crate::grpc::stack::{GrpcStack, RpcLimits};
 use crate::grpc::unimplemented;
 use crate::listener::Listener;
@@ -110,6 +112,7 @@ impl Server {
             workers: Workers::new("query", options.queries_at_once, options.waiting_max),
             reply_bytes_max: options.limits.message_bytes,
         };
+        let reflection = Reflection::new(pool.clone());
         let routes = Routes::new(health_service)
             .add_service(
                 QueryServiceServer::new(query)
@@ -122,8 +125,10 @@ impl Server {
                     .accept_compressed(CompressionEncoding::Gzip),
             )
             .add_service(AgentsServiceServer::new(AgentsApi(agents)))
-            .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)));
-        let routes = with_reflection(routes)?.into_axum_router().fallback({
+            .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)))
+            .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
+            .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection));
+        let routes = routes.into_axum_router().fallback({
             let pool = pool.clone();
             move |request: Request<Body>| unimplemented::answer(pool.clone(), request)
         });
@@ -134,6 +139,11 @@ impl Server {
         let profiler = SelfProfiler::new(options.heap_profiler);
         let http = plain::router(Arc::new(registry), gateway, profiler, &options.path_prefix);
         Ok(Self { front: Front::new(grpc, http, &options.cors_origins), health })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn front(&self) -> &Front {
+        &self.front
     }
 
     /// Accepts until `stop` ends, then finishes what is under way. Health says SERVING in between.
@@ -151,21 +161,6 @@ impl Server {
 /// Serves `/debug/pprof` of this process and nothing else, until `stop` ends.
 pub async fn serve_profiles(listener: Listener, heap: Option<HeapProfiler>, stop: impl Future<Output = ()>) {
     listener.serve(Plain(plain::profiles_only(SelfProfiler::new(heap))), stop).await;
-}
-
-fn with_reflection(routes: Routes) -> Result<Routes, SetupError> {
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
-            .include_reflection_service(false)
-    };
-    let failed = |error| SetupError(format!("reflection: {error}"));
-    let v1 = builder().build_v1().map_err(failed)?;
-    let v1alpha = builder().build_v1alpha().map_err(failed)?;
-    Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
 /// The embedded descriptors do not hold together: a defect of the build.

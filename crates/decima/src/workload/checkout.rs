@@ -12,9 +12,10 @@ struct Order {
 pub(super) fn work(clock: &Clock) {
     let mut number = 0;
     in_slices(clock, 0.25, || {
+        let careless = clock.minute() % 2 == 1;
         for _ in 0..2_000 {
             number += 1;
-            black_box(price_order(number, clock.minute() % 2 == 1));
+            black_box(price_order(number, careless));
         }
     });
 }

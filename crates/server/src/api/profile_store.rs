@@ -20,7 +20,8 @@ impl ProfileStoreService for ProfileStoreApi {
     async fn write_raw(&self, request: Request<WriteRawRequest>) -> Result<Response<WriteRawResponse>, Status> {
         let began = Instant::now();
         let deadline = deadline(&request);
-        let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_string()).unwrap_or_default();
+        let address =
+            request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical().to_string()).unwrap_or_default();
         // `tenant` and `normalized` are ignored, as in Parca
         let series = request.into_inner().series;
         let agent = agent_id(&series, &address);

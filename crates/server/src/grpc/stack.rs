@@ -2,12 +2,11 @@
 //! for its messages, set its deadline, and keep a panic to itself.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,7 +15,7 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 use crate::grpc::lease::LeasedBody;
 use crate::grpc::method::Methods;
@@ -72,6 +71,11 @@ impl GrpcStack {
         Self { inner: Arc::new(Inner { routes, methods, metrics, limits, in_flight, memory }) }
     }
 
+    /// The account that messages are leased from.
+    pub(crate) fn memory(&self) -> &store::Account {
+        &self.inner.memory
+    }
+
     /// The answer, as a gRPC response whatever happens.
     ///
     /// Cancel safe: dropping the future ends the call; handlers see that through their own guards.
@@ -99,21 +103,6 @@ impl GrpcStack {
             Err(_elapsed) => Status::deadline_exceeded(format!("not done within {timeout:?}")).into_http(),
         };
         Observed::response(response, observation, held)
-    }
-}
-
-impl Service<Request<tonic::body::Body>> for GrpcStack {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
-        let stack = self.clone();
-        Box::pin(async move { Ok(stack.answer(request.map(Body::new)).await) })
     }
 }
 
@@ -192,6 +181,36 @@ mod tests {
         for wrong in ["", "S", "123456789S", "-1S", "5x", "5"] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_panicking_handler_is_an_internal_error_of_its_call_and_the_next_is_answered() {
+        let pool = crate::proto::pool().expect("our own descriptors");
+        let methods = Methods::new(&pool);
+        let metrics = RpcMetrics::register(&mut Default::default(), methods.all());
+        let routes = Router::new()
+            .route(
+                "/panics",
+                axum::routing::any(|| async {
+                    if true {
+                        panic!("boom")
+                    }
+                }),
+            )
+            .route("/answers", axum::routing::any(|| async { "fine" }));
+        let memory = store::Budget::new(1 << 20).account("requests", 1 << 20);
+        let stack =
+            GrpcStack::new(routes, methods, metrics, RpcLimits { in_flight: 1, ..RpcLimits::default() }, memory);
+        let ask = |path: &'static str| {
+            let stack = stack.clone();
+            async move { stack.answer(Request::get(path).body(Body::empty()).expect("a request")).await }
+        };
+        for _ in 0..3 {
+            let response = ask("/panics").await;
+            let status = Status::from_header_map(response.headers()).expect("a status");
+            assert_eq!((status.code(), status.message()), (tonic::Code::Internal, "the handler panicked: boom"));
+        }
+        assert_eq!(ask("/answers").await.status(), 200);
     }
 
     #[tokio::test]

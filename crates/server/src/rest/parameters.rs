@@ -92,7 +92,7 @@ fn message(kind: MessageDescriptor, seconds: i64, nanos: i32) -> Value {
 }
 
 /// `%41` is `A`; in a query string `+` is a space. What is not an escape stays as it is.
-pub(super) fn percent_decoded(text: &str, plus_is_space: bool) -> String {
+pub(crate) fn percent_decoded(text: &str, plus_is_space: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
