@@ -73,6 +73,7 @@ pub struct Limits {
     /// Labels of one sample.
     pub sample_labels: usize,
     pub sample_types: usize,
+    pub comments: usize,
 }
 
 impl Default for Limits {
@@ -95,6 +96,7 @@ impl Default for Limits {
             stack_depth: 4_096,
             sample_labels: 256,
             sample_types: crate::batch::SAMPLE_TYPES_MAX,
+            comments: 64 << 10,
         }
     }
 }

@@ -185,9 +185,13 @@ impl Columns {
                     let mut packed = Reader::new(reader.length_delimited()?);
                     while !packed.done() {
                         self.comments.push(packed.varint()? as i64);
+                        at_most("comments", self.comments.len(), limits.comments)?;
                     }
                 }
-                13 => self.comments.push(scalar(&mut reader, tag, "Comment")? as i64),
+                13 => {
+                    self.comments.push(scalar(&mut reader, tag, "Comment")? as i64);
+                    at_most("comments", self.comments.len(), limits.comments)?;
+                }
                 14 => self.default_sample_type = scalar(&mut reader, tag, "DefaultSampleType")? as i64,
                 15 => self.doc_url = scalar(&mut reader, tag, "DocUrl")? as i64,
                 _ => reader.skip(tag)?,
@@ -216,6 +220,9 @@ impl Columns {
                     self.ids.truncate(self.ids_len);
                     self.ids.push(id);
                     self.ids_len += 1;
+                    if self.ids_len - first_frame > limits.stack_depth {
+                        return Err(too_deep(sample, limits));
+                    }
                 }
                 (1, _) => return Err(wrong_wire(tag, "LocationId")),
                 (2, BYTES) => {
@@ -225,7 +232,10 @@ impl Columns {
                         at_most("values", self.values.len(), limits.values)?;
                     }
                 }
-                (2, VARINT) => self.values.push(reader.varint()? as i64),
+                (2, VARINT) => {
+                    self.values.push(reader.varint()? as i64);
+                    at_most("values", self.values.len(), limits.values)?;
+                }
                 (2, _) => return Err(wrong_wire(tag, "Value")),
                 (3, _) => {
                     self.labels.push(label_row(message(&mut reader, tag, "Label")?)?);
@@ -237,7 +247,6 @@ impl Columns {
         if self.ids_len - first_frame > limits.stack_depth {
             return Err(too_deep(sample, limits));
         }
-        at_most("values", self.values.len(), limits.values)?;
         at_most("locations in its samples", self.ids_len, limits.frames)?;
         self.stack_end.push(self.ids_len as u32);
         self.value_end.push(self.values.len() as u32);

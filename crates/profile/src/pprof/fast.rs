@@ -132,7 +132,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, sizes: &mut Sizes) -> Option
             }
             0x0a => {
                 let end = cursor.part()?;
-                if !columns.end.is_empty() {
+                if !columns.end.is_empty() || columns.sample_types.len() >= limits.sample_types {
                     return None;
                 }
                 columns.sample_types.push(value_type(&mut cursor, end)?);
@@ -152,10 +152,13 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, sizes: &mut Sizes) -> Option
             0x68 => columns.extras.comments.push(cursor.varint()?.try_into().ok()?),
             0x6a => {
                 let end = cursor.part()?;
+                if (end - cursor.at) / 10 > limits.comments {
+                    return None;
+                }
                 while cursor.at < end {
                     columns.extras.comments.push(cursor.varint()?.try_into().ok()?);
                 }
-                if cursor.at != end {
+                if cursor.at != end || columns.extras.comments.len() > limits.comments {
                     return None;
                 }
             }
@@ -265,7 +268,7 @@ impl<'a> Columns<'a> {
             }
             self.packed_frames(cursor, run_end)?;
         } else {
-            while cursor.tag(0x08, end) {
+            while self.frames - first_frame <= limits.stack_depth && cursor.tag(0x08, end) {
                 let id = cursor.varint()?;
                 self.beyond |= id >> 32;
                 self.make_room(1);
@@ -287,7 +290,7 @@ impl<'a> Columns<'a> {
                 return None;
             }
         } else {
-            while cursor.tag(0x10, end) {
+            while self.values.len() - first_value <= limits.sample_types && cursor.tag(0x10, end) {
                 let value = cursor.varint()?;
                 self.values.push(value as i64);
             }
@@ -481,7 +484,7 @@ impl<'a> Columns<'a> {
         let extras = &self.extras;
         let extra_strings =
             [extras.drop_frames, extras.keep_frames, extras.default_sample_type, extras.doc_url].into_iter();
-        let within = self.sample_types.len() <= limits.sample_types
+        let within = extras.comments.len() <= limits.comments
             && self.strings.iter().fold(0, |longest, &(_, len)| longest.max(len)) as usize <= limits.string_bytes;
         let sound = within
             && self.sequential

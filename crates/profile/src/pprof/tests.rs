@@ -130,6 +130,7 @@ fn every_limit_is_kept_and_says_which_it_is() {
     check(Limits { lines: 3, ..limits }, "more than 3 lines");
     check(Limits { values: 3, ..limits }, "more than 3 values");
     check(Limits { frames: 7, ..limits }, "more than 7 locations in its samples");
+    check(Limits { comments: 0, ..limits }, "more than 0 comments");
     check(Limits { labels: 2, ..limits }, "more than 2 labels");
 }
 

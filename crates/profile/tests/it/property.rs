@@ -18,6 +18,7 @@ const LIMITS: Limits = Limits {
     stack_depth: 200,
     sample_labels: 20,
     sample_types: 10,
+    comments: 100,
 };
 
 /// Decodes; what is sound must come back from an export as it was. Whether it was sound.
