@@ -94,7 +94,7 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
 fn config(path: &str) -> Result<Config, Exit> {
     let text = std::fs::read(path).map_err(|error| Exit::Configuration(format!("cannot read {path}: {error}")))?;
     Config::load(&text).map_err(|error| {
-        let issues: Vec<String> = error.issues.iter().map(|issue| format!("{path}:{issue}")).collect();
+        let issues: Vec<String> = error.issues.iter().map(|issue| format!("{path}: {issue}")).collect();
         Exit::Configuration(format!("wrong configuration\n{}", issues.join("\n")))
     })
 }
@@ -243,7 +243,7 @@ mod tests {
         std::fs::write(&path, "object_storage:\n  bukket: {}\n").expect("written");
         let exit = config(path.to_str().expect("text")).map(drop).expect_err("wrong");
         assert!(matches!(exit, Exit::Configuration(_)), "{exit}");
-        assert!(exit.to_string().contains(&format!("{}:2:3: ", path.display())), "{exit}");
+        assert!(exit.to_string().contains(&format!("{}: line 2, column 3: ", path.display())), "{exit}");
         let missing = config("/no/such/parca.yaml").map(drop).expect_err("missing");
         assert!(missing.to_string().contains("cannot read /no/such/parca.yaml"), "{missing}");
     }

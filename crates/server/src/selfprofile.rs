@@ -14,6 +14,9 @@ use profile::{FunctionIx, LocationIx, StringIx, Strings};
 const SAMPLES_PER_SECOND: i32 = 100;
 const PERIOD_NANOS: i64 = 1_000_000_000 / SAMPLES_PER_SECOND as i64;
 
+/// No code lies below: the kernel keeps the first page unmapped.
+const FIRST_PAGE: usize = 4096;
+
 /// Bits of [`profile::Mappings::flags`]: functions, files, lines and inlining are known.
 const HAS_SYMBOLS: u8 = 1 | 2 | 4 | 8;
 
@@ -52,7 +55,9 @@ fn pprof(report: &UnresolvedReport) -> Pprof {
         timing.start_time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0));
     columns.profile.duration = i64::try_from(timing.duration.as_nanos()).unwrap_or(i64::MAX);
     for (frames, count) in &report.data {
-        let addresses: Vec<usize> = frames.frames.iter().map(|frame| frame.ip() as usize).collect();
+        // the unwinder ends a thread's stack with an address that is none
+        let addresses = frames.frames.iter().map(|frame| frame.ip() as usize);
+        let addresses: Vec<usize> = addresses.filter(|address| *address > FIRST_PAGE).collect();
         let name = &frames.thread_name[..frames.thread_name_length];
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         columns.sample(&addresses, &String::from_utf8_lossy(name), *count as i64);

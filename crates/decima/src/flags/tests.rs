@@ -7,7 +7,7 @@ use super::*;
 
 /// The flags as the recording names them: fields of Parca's Go structure.
 fn recorded_form(flags: &Flags) -> Map<String, Value> {
-    let form = json!({
+    let first = json!({
         "BearerToken": flags.bearer_token,
         "BearerTokenFile": flags.bearer_token_file,
         "BlockProfileRate": flags.block_profile_rate,
@@ -32,6 +32,8 @@ fn recorded_form(flags: &Flags) -> Map<String, Value> {
         "Hidden.ClickHouse.Secure": flags.clickhouse_secure,
         "Hidden.ClickHouse.Table": flags.clickhouse_table,
         "Hidden.ClickHouse.Username": flags.clickhouse_username,
+    });
+    let second = json!({
         "Hidden.DebugNormalizeAddresses": flags.debug_normalize_addresses,
         "Hidden.IcebergStorage": flags.iceberg_storage,
         "Insecure": flags.insecure,
@@ -58,10 +60,7 @@ fn recorded_form(flags: &Flags) -> Map<String, Value> {
         "Symbolizer.NumberOfTries": flags.symbolizer_number_of_tries,
         "Version": flags.version,
     });
-    match form {
-        Value::Object(form) => form,
-        _ => Map::new(),
-    }
+    [first, second].into_iter().filter_map(|half| half.as_object().cloned()).flatten().collect()
 }
 
 fn cases() -> Vec<Value> {
