@@ -15,8 +15,9 @@ export interface Decima {
   readonly stop: () => Promise<void>;
 }
 
-const START_MS = 15_000;
-const STOP_MS = 10_000;
+/** Generous: a test machine may be busy with builds. */
+const START_MS = 60_000;
+const STOP_MS = 30_000;
 
 /** Starts `$DECIMA_BINARY`. `scrape` is the `scrape_configs` part of parca.yaml. */
 export async function startDecima(options: { scrape?: string; prefix?: string } = {}): Promise<Decima> {

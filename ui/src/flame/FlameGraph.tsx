@@ -355,7 +355,7 @@ export function FlameGraph(props: FlameGraphProps): JSX.Element {
             tabindex="0"
             role="application"
             aria-roledescription="flame graph"
-            aria-label={`Flame graph of ${formatValue(props.tree.value[0], props.tree.unit)} in ${props.tree.size} frames. Arrow keys walk, Enter zooms, Escape resets, S finds all places of a function.`}
+            aria-label={`Flame graph of ${formatValue(props.tree.value[0], props.tree.unit)} in ${props.tree.size - 1} frames. Arrow keys walk, Enter zooms, Escape resets, S finds all places of a function.`}
             onPointerDown={onPointerDown}
             onPointerMove={onPointerMove}
             onPointerUp={onPointerUp}
