@@ -27,6 +27,9 @@ use crate::signals::stop_token;
 /// Where it listens when nobody says.
 const ADDRESS_DEFAULT: &str = "127.0.0.1:7171";
 
+/// What one thread does until it is told to stop.
+type Work = fn(&Clock);
+
 /// What every thread of the workload knows.
 #[derive(Clone)]
 struct Clock {
@@ -68,7 +71,7 @@ async fn serve(flags: &Flags) -> Result<(), Exit> {
     info!(%address, profiles = format!("http://{address}/debug/pprof/"), "the demo workload is running");
 
     let clock = Clock { started: Instant::now(), stop: Arc::default() };
-    let work: [(&str, fn(&Clock)); 4] = [
+    let work: [(&str, Work); 4] = [
         ("checkout", checkout::work),
         ("search", search::work),
         ("sessions", sessions::work),

@@ -84,7 +84,7 @@ pub struct Server {
 pub fn writer(store: Arc<Store>, clock: Arc<dyn Clock>, options: &ServerOptions) -> Writer {
     let workers = Workers::new("write", options.writes_at_once, options.waiting_max);
     let memory = store.budget().account("batches", options.batch_bytes);
-    Writer::new(store, clock, options.ingest.clone(), workers, memory)
+    Writer::new(store, clock, options.ingest, workers, memory)
 }
 
 impl Server {

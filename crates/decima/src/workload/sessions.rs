@@ -16,7 +16,7 @@ pub(super) fn work(clock: &Clock) {
     let mut sessions = HashMap::new();
     let mut newest = 0;
     while clock.running() {
-        if clock.minute() % 2 == 0 {
+        if clock.minute().is_multiple_of(2) {
             newest += 1;
             open_session(&mut sessions, newest);
         } else {
