@@ -30,7 +30,7 @@ impl Rng {
         }))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let s = &mut self.0;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
         let t = s[1] << 17;
@@ -45,7 +45,7 @@ impl Rng {
 
     /// Uniform in `0..n`; `n` is at least 1.
     pub fn below(&mut self, n: usize) -> usize {
-        ((self.next() as u128 * n as u128) >> 64) as usize
+        ((self.draw() as u128 * n as u128) >> 64) as usize
     }
 
     pub fn between(&mut self, low: usize, high: usize) -> usize {
@@ -54,7 +54,7 @@ impl Rng {
 
     /// Uniform in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -162,7 +162,7 @@ impl Program {
                 sum
             })
             .collect();
-        let build_id = format!("{:016x}{:016x}{:08x}", rng.next(), rng.next(), rng.next() as u32);
+        let build_id = format!("{:016x}{:016x}{:08x}", rng.draw(), rng.draw(), rng.draw() as u32);
         Self { functions, locations, stacks, weights, binary: format!("/usr/local/bin/{name}"), build_id }
     }
 
@@ -304,7 +304,7 @@ impl<'a> Writer<'a> {
         let program = self.program;
         let mut out = Message::default();
         let (period_type, sample_types) = types.split_last().expect("a period type");
-        let mut value_type = |writer: &mut Self, (kind, unit): (&str, &str)| {
+        let value_type = |writer: &mut Self, (kind, unit): (&str, &str)| {
             let (kind, unit) = (writer.string(kind), writer.string(unit));
             let mut message = Message::default();
             message.uint(1, kind);

@@ -26,7 +26,7 @@ pub(crate) fn table<W: Weight>(
     // (caller, callee) as frames
     let mut calls: HashSet<(u32, u32), RandomState> = HashSet::default();
     let mut path: Vec<u32> = Vec::new();
-    for node in 1..tree.len() {
+    for (node, &sum) in sums.iter().enumerate().skip(1) {
         let frame = tree.frame[node];
         path.truncate(usize::from(tree.depth[node]) - 1);
         if let Some(&caller) = path.last() {
@@ -35,7 +35,7 @@ pub(crate) fn table<W: Weight>(
         path.push(frame);
         let frame = frame as usize;
         present[frame] = true;
-        cumulative[frame] = cumulative[frame].plus(sums[node]);
+        cumulative[frame] = cumulative[frame].plus(sum);
         flat[frame] = flat[frame].plus(tree.flat[node]);
     }
     context.check()?;

@@ -128,12 +128,12 @@ fn write_name_tree(
     let mut line_frame = vec![NONE; symbols.lines.line.len()];
     let mut location_frame = vec![NONE; symbols.locations.len()];
     let mut line_in_location = vec![NONE; tree.depth.len()];
-    for node in 1..tree.depth.len() {
+    for (node, in_location) in line_in_location.iter_mut().enumerate().skip(1) {
         let (location, line) = (tree.location[node], tree.line[node]);
         let frame = match line {
             NONE => &mut location_frame[location as usize],
             line => {
-                line_in_location[node] = line - symbols.locations.lines(location).start as u32;
+                *in_location = line - symbols.locations.lines(location).start as u32;
                 &mut line_frame[line as usize]
             }
         };
