@@ -3,12 +3,14 @@
 # Which cargo profile `make run` builds: `dev` is ready sooner, `release` is what figures are about.
 PROFILE ?= dev
 
-.PHONY: run test bench lint ui clean
+.PHONY: run build test bench lint ui clean
 
-# With jemalloc, which knows who holds the heap.
-run: ui
-	cargo build --profile $(PROFILE) --features jemalloc -p decima
+run: build
 	scripts/run $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+# The binary with the screen in it, and with jemalloc, which knows who holds the heap.
+build: ui
+	cargo build --profile $(PROFILE) --features jemalloc --locked -p decima
 
 test:
 	scripts/test
