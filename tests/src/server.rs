@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use crate::{Client, Mounts};
 
-/// A debug build on a busy machine, with a WAL to replay.
-const READY_SECONDS: u64 = 60;
+/// A debug build on a machine whose disk is busy, with a WAL to replay.
+const READY_SECONDS: u64 = 120;
 
 /// Longer than any graceful shutdown.
 const EXIT_SECONDS: u64 = 60;
