@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use query::{Engine, EngineOptions};
 use scrape::config::Storage;
 use scrape::{Config, Scraper};
-use server::{ListenOptions, Listener, Replay, Server, ServerOptions};
+use server::{ListenOptions, Listener, Replay, Server, ServerOptions, Tls, TlsFiles};
 use store::{Environment, LocalDisk, LocalObjects, Objects, OpenReport, Store, StoreOptions};
 use tracing::{error, info, warn};
 
@@ -53,8 +53,15 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
     let failure = |error: &dyn std::fmt::Display| Exit::Failure(error.to_string());
     let stop = stop_token().map_err(|error| failure(&error))?;
     // before the store: a second server on the same port should say so at once
-    let listener = Listener::bind(listen_options(flags)).await.map_err(|error| failure(&error))?;
-    let address = listener.address().map_err(|error| failure(&error))?;
+    let mut registry = Registry::default();
+    let tls = tls(flags, &mut registry)?;
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for options in listen_options(flags, tls.as_ref()) {
+        let listener = Listener::bind(options).await.map_err(|error| failure(&error))?;
+        addresses.push(listener.address().map_err(|error| failure(&error))?);
+        listeners.push(listener);
+    }
 
     let options = server_options(flags)?;
     let environment = environment(flags, &config)?;
@@ -66,7 +73,6 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
     let store = Arc::new(store);
     let maintenance = Maintenance::start(store.clone()).map_err(|error| failure(&error))?;
 
-    let mut registry = Registry::default();
     let writer = server::writer(store.clone(), clock, &options);
     let scrape_options = scrape::Options::new(config.scrape_configs, env!("CARGO_PKG_VERSION"));
     let scraper = Scraper::new(scrape_options, writer.clone(), &mut registry).map_err(|error| failure(&error))?;
@@ -75,13 +81,15 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
         .map_err(|error| failure(&error))?;
 
     let scraping = tokio::spawn(scraper.run(stop.clone()));
-    info!(
-        %address,
-        url = format!("http://{address}{}/", prefix(flags)),
-        millis = started.elapsed().as_millis() as u64,
-        "serving"
-    );
-    server.serve(listener, stop.cancelled_owned()).await;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if let Some(tls) = tls {
+        tokio::spawn(tls.watch(stop.clone().cancelled_owned()));
+    }
+    let millis = started.elapsed().as_millis() as u64;
+    for address in addresses {
+        info!(%address, url = format!("{scheme}://{address}{}/", prefix(flags)), millis, "serving");
+    }
+    server.serve(listeners, stop.cancelled_owned()).await;
     if let Err(error) = scraping.await {
         error!(%error, "the scraper ended badly");
     }
@@ -99,7 +107,8 @@ fn config(path: &str) -> Result<Config, Exit> {
     })
 }
 
-fn listen_options(flags: &Flags) -> ListenOptions {
+/// The addresses to listen on; all serve everything, with TLS or all without.
+fn listen_options(flags: &Flags, tls: Option<&Tls>) -> Vec<ListenOptions> {
     let given = |name| flags.given.contains(name);
     let address = match (given("http-address"), given("port")) {
         (true, _) => flags.http_address.clone(),
@@ -112,7 +121,21 @@ fn listen_options(flags: &Flags) -> ListenOptions {
     let usual = ListenOptions::default();
     // Parca's default would also end connections that idle for 5 s, under the hands of clients that keep them
     let asked = duration(flags.http_read_timeout).filter(|_| given("http-read-timeout"));
-    ListenOptions { address, header_timeout: asked.unwrap_or(usual.header_timeout), ..usual }
+    let header_timeout = asked.unwrap_or(usual.header_timeout);
+    let second = Some(flags.grpc_address.clone()).filter(|address| !address.is_empty());
+    let listen = |address| ListenOptions { address, header_timeout, tls: tls.cloned(), ..usual.clone() };
+    std::iter::once(address).chain(second).map(listen).collect()
+}
+
+/// Certificate and key, where both are given.
+fn tls(flags: &Flags, registry: &mut Registry) -> Result<Option<Tls>, Exit> {
+    let files = match (flags.tls_cert_file.as_str(), flags.tls_key_file.as_str()) {
+        ("", "") => return Ok(None),
+        (_, "") => return Err(Exit::Configuration("--tls-cert-file needs --tls-key-file".to_owned())),
+        ("", _) => return Err(Exit::Configuration("--tls-key-file needs --tls-cert-file".to_owned())),
+        (certificate, key) => TlsFiles { certificate: certificate.into(), key: key.into() },
+    };
+    Tls::load(files, registry).map(Some).map_err(|error| Exit::Configuration(error.to_string()))
 }
 
 fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
@@ -250,9 +273,26 @@ mod tests {
 
     #[test]
     fn it_listens_on_this_machine_only_unless_told_otherwise() {
-        assert_eq!(listen_options(&flags(&[])).address, "127.0.0.1:7070");
-        assert_eq!(listen_options(&flags(&["--http-address=:7070"])).address, ":7070");
-        assert_eq!(listen_options(&flags(&["--port=:9090"])).address, ":9090");
+        let addresses = |arguments: &[&str]| -> Vec<String> {
+            listen_options(&flags(arguments), None).into_iter().map(|options| options.address).collect()
+        };
+        assert_eq!(addresses(&[]), ["127.0.0.1:7070"]);
+        assert_eq!(addresses(&["--http-address=:7070"]), [":7070"]);
+        assert_eq!(addresses(&["--port=:9090"]), [":9090"]);
+        assert_eq!(addresses(&["--http-address=:7994", "--grpc-address=:7993"]), [":7994", ":7993"]);
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_a_file_that_is_there() {
+        let refused = |arguments: &[&str]| match tls(&flags(arguments), &mut Registry::default()) {
+            Err(Exit::Configuration(message)) => message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(&["--tls-cert-file=a.crt"]), "--tls-cert-file needs --tls-key-file");
+        assert_eq!(refused(&["--tls-key-file=a.key"]), "--tls-key-file needs --tls-cert-file");
+        let missing = refused(&["--tls-cert-file=/no/such.crt", "--tls-key-file=/no/such.key"]);
+        assert!(missing.starts_with("cannot use /no/such.crt for TLS: "), "{missing}");
+        assert!(matches!(tls(&flags(&[]), &mut Registry::default()), Ok(None)));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! → `grpc` (count, bound, lease memory, deadline, catch panics; every RPC passes here, REST's too) → `api` (one file per
 //! service) → `writer` or the query engine, on `work`'s blocking threads.
 //!
-//! Map: `listener` accept and drain · `front` sorting · `grpc` the common front of all RPCs · `api` the services ·
+//! Map: `listener` accept and drain · `tls` certificates that change · `front` sorting · `grpc` the common front of all RPCs · `api` the services ·
 //! `rest` JSON under `/api` · `plain` metrics, pprof, UI · `arrow` reports as Arrow · `writer` into the store ·
 //! `work` bounded blocking work · `metrics` what is counted · [`selfprofile`] its own CPU profile ·
 //! [`go_time`] times as Go writes them · `proto` generated messages.
@@ -29,6 +29,7 @@ mod server;
 mod test_vectors;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod work;
 mod writer;
 
@@ -37,3 +38,4 @@ pub use grpc::stack::RpcLimits;
 pub use listener::{ListenError, ListenOptions, Listener};
 pub use plain::HeapProfiler;
 pub use server::{Server, ServerOptions, SetupError, serve_profiles, writer};
+pub use tls::{Tls, TlsError, TlsFiles};

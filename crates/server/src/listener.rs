@@ -18,7 +18,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
+
+use crate::tls::Tls;
 
 /// Who sent a request. In the extensions of every request.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,12 @@ pub struct ListenOptions {
     pub drain_timeout: Duration,
     /// Connections at once; more wait in the kernel's queue.
     pub connections: usize,
+    /// Plain text without.
+    pub tls: Option<Tls>,
 }
+
+/// A client that connects and does not get through the TLS handshake holds its connection no longer than this.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for ListenOptions {
     fn default() -> Self {
@@ -44,6 +52,7 @@ impl Default for ListenOptions {
             header_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             connections: 4096,
+            tls: None,
         }
     }
 }
@@ -61,7 +70,7 @@ impl fmt::Display for ListenError {
         write!(f, "cannot listen on {address}: ")?;
         match source.kind() {
             io::ErrorKind::AddrInUse => {
-                f.write_str("the port is in use; stop the other process or choose another --http-address")
+                f.write_str("the port is in use; stop the other process or choose another address")
             }
             _ => write!(f, "{source}"),
         }
@@ -130,10 +139,24 @@ impl Listener {
                     Ok::<Response<Body>, Infallible>(answerer.answer(request.map(Body::new)).await)
                 }
             });
-            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
+            let http = http.clone();
+            let watcher = graceful.watcher();
+            let tls = self.options.tls.clone();
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
+                let ended = match tls {
+                    None => {
+                        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                        watcher.watch(connection.into_owned()).await
+                    }
+                    Some(tls) => match handshake(&tls, stream).await {
+                        Ok(stream) => {
+                            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                            watcher.watch(connection.into_owned()).await
+                        }
+                        Err(error) => Err(error.into()),
+                    },
+                };
+                if let Err(error) = ended {
                     debug!(%peer, %error, "connection ended");
                 }
                 drop(permit);
@@ -146,6 +169,13 @@ impl Listener {
                 warn!(seconds = self.options.drain_timeout.as_secs(), "connections still busy are cut");
             }
         }
+    }
+}
+
+async fn handshake(tls: &Tls, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
+        Ok(accepted) => accepted,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
     }
 }
 

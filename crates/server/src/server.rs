@@ -10,6 +10,8 @@ use ingest::Limits;
 use prometheus_client::registry::Registry;
 use query::Engine;
 use store::{Clock, Store};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -146,15 +148,26 @@ impl Server {
         &self.front
     }
 
-    /// Accepts until `stop` ends, then finishes what is under way. Health says SERVING in between.
-    pub async fn serve(self, listener: Listener, stop: impl Future<Output = ()>) {
+    /// Accepts on all of `listeners` until `stop` ends, then finishes what is under way. Health says SERVING in between.
+    pub async fn serve(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) {
         self.health.set_service_status("", ServingStatus::Serving).await;
-        let health = self.health.clone();
-        let stop = async move {
-            stop.await;
-            health.set_service_status("", ServingStatus::NotServing).await;
-        };
-        listener.serve(self.front, stop).await;
+        let (stopping, stopped) = watch::channel(());
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            let mut stopped = stopped.clone();
+            serving.spawn(listener.serve(self.front.clone(), async move {
+                // an error says that the sender is gone: it stops then too
+                let _ = stopped.changed().await;
+            }));
+        }
+        stop.await;
+        self.health.set_service_status("", ServingStatus::NotServing).await;
+        drop(stopping);
+        while let Some(ended) = serving.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a listener ended badly");
+            }
+        }
     }
 }
 

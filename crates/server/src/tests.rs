@@ -3,6 +3,7 @@
 mod bad_input;
 mod protocols;
 mod stopping;
+mod tls;
 
 use std::sync::Arc;
 

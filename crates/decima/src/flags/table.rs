@@ -71,6 +71,13 @@ pub(super) const FLAGS: &[Flag] = &[
         Text(|f| &mut f.http_address),
         "Address to listen on, for everything. Not given: 127.0.0.1:7070.",
     ),
+    flag("grpc-address", Text(|f| &mut f.grpc_address), "A second address to listen on, for everything too."),
+    flag(
+        "tls-cert-file",
+        Text(|f| &mut f.tls_cert_file),
+        "Certificate chain in PEM: serve TLS on all addresses. Read again when it changes.",
+    ),
+    flag("tls-key-file", Text(|f| &mut f.tls_key_file), "Private key of that certificate, in PEM."),
     flag("http-read-timeout", Duration(|f| &mut f.http_read_timeout), "Longest time for a request's headers."),
     flag("http-write-timeout", Duration(|f| &mut f.http_write_timeout), "Longest time until a call is answered."),
     flag("port", Text(|f| &mut f.port), "Deprecated: use --http-address."),

@@ -33,9 +33,7 @@ async fn a_port_in_use_is_told_in_one_line() {
     let error = second.map(|_| ()).expect_err("in use").to_string();
     assert_eq!(
         error,
-        format!(
-            "cannot listen on {address}: the port is in use; stop the other process or choose another --http-address"
-        )
+        format!("cannot listen on {address}: the port is in use; stop the other process or choose another address")
     );
 }
 
@@ -45,7 +43,7 @@ async fn a_request_under_way_is_answered_before_the_server_stops() {
     let listener = listener().await;
     let address = listener.address().expect("bound");
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(rig.server.serve(listener, stop.clone().cancelled_owned()));
+    let serving = tokio::spawn(rig.server.serve(vec![listener], stop.clone().cancelled_owned()));
 
     let body = r#"{"series":[]}"#;
     let mut stream = TcpStream::connect(address).await.expect("connected");
@@ -75,7 +73,7 @@ async fn who_sends_no_headers_is_cut_off() {
     let listener = Listener::bind(options).await.expect("a free port");
     let address = listener.address().expect("bound");
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(rig.server.serve(listener, stop.clone().cancelled_owned()));
+    let serving = tokio::spawn(rig.server.serve(vec![listener], stop.clone().cancelled_owned()));
     let mut stream = TcpStream::connect(address).await.expect("connected");
     send(&mut stream, "GET / HTTP/1.1\r\nhost:").await;
     rest(stream).await;
