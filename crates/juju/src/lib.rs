@@ -1,0 +1,26 @@
+//! A charm SDK: what a charm needs of Juju, typed, without async and with few dependencies.
+//!
+//! A charm is a pure function from a [`Snapshot`] of the model to the [`Desired`] state; one applier brings that about and
+//! writes only what differs. So a charm keeps no state, defers nothing, and a hook that runs twice writes nothing the second
+//! time.
+//!
+//! This crate knows nothing of profiles, never reads the process's environment on its own (it is handed in), never talks to a
+//! network other than Pebble's Unix sockets, and is never async.
+//!
+//! Map: [`event`] why the charm runs · [`model`] what Juju knows · [`tools`] hook tools · [`snapshot`] what was read ·
+//! [`desired`] what shall be · [`status`] statuses and their urgency · [`pebble`] the workload containers.
+
+pub mod desired;
+pub mod event;
+pub mod model;
+pub mod pebble;
+pub mod snapshot;
+pub mod status;
+pub mod tools;
+
+pub use desired::{Desired, DesiredBags, Port};
+pub use event::{Dispatch, Event};
+pub use model::{AppName, Bag, Config, ModelInfo, Relation, RelationId, UnitName};
+pub use snapshot::Snapshot;
+pub use status::Status;
+pub use tools::{HookTools, ToolError};
