@@ -8,15 +8,18 @@
 //! network other than Pebble's Unix sockets, and is never async.
 //!
 //! Map: [`event`] why the charm runs · [`model`] what Juju knows · [`tools`] hook tools · [`snapshot`] what was read ·
-//! [`desired`] what shall be · [`status`] statuses and their urgency · [`pebble`] the workload containers.
+//! [`desired`] what shall be · [`status`] statuses and their urgency · [`pebble`] the workload containers ·
+//! [`json`], [`yaml`] the texts in data bags and plans.
 
 pub mod desired;
 pub mod event;
+pub mod json;
 pub mod model;
 pub mod pebble;
 pub mod snapshot;
 pub mod status;
 pub mod tools;
+pub mod yaml;
 
 pub use desired::{Desired, DesiredBags, Port};
 pub use event::{Dispatch, Event};
