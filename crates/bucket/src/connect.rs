@@ -1,0 +1,218 @@
+//! Options to a client.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::signer::Signer;
+use object_store::{
+    Attribute, AttributeValue, Attributes, BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig,
+};
+use store::{Kind, StoreError};
+
+use crate::options::{Azure, Encryption, Gcs, Options, Provider, S3, Tuning};
+use crate::remote::Remote;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where S3 is when neither configuration nor environment nor endpoint says.
+const REGION_DEFAULT: &str = "us-east-1";
+
+const AZURE_ENDPOINT: &str = "blob.core.windows.net";
+
+pub(crate) fn remote(options: &Options) -> Result<Remote, StoreError> {
+    match &options.provider {
+        Provider::S3(s3) => connect_s3(s3, &options.prefix),
+        Provider::Gcs(gcs) => connect_gcs(gcs, &options.prefix),
+        Provider::Azure(azure) => connect_azure(azure, &options.prefix),
+        Provider::Filesystem { directory } => {
+            Err(StoreError::new(Kind::Invalid, directory, "a folder is not reached over the network"))
+        }
+    }
+}
+
+fn connect_s3(options: &S3, prefix: &str) -> Result<Remote, StoreError> {
+    let url = format!("s3://{}", options.bucket);
+    let scheme = if options.insecure { "http" } else { "https" };
+    let on_aws = options.endpoint.ends_with(".amazonaws.com") || options.endpoint.ends_with(".amazonaws.com.cn");
+    let path_style = options.path_style.unwrap_or(!on_aws);
+    let endpoint = if path_style {
+        format!("{scheme}://{}", options.endpoint)
+    } else {
+        format!("{scheme}://{}.{}", options.bucket, options.endpoint)
+    };
+    // the environment first: roles, web identities and what the options leave out
+    let mut builder = AmazonS3Builder::from_env();
+    let region_known = builder.get_config_value(&AmazonS3ConfigKey::Region).is_some();
+    let region =
+        [options.region.as_str(), region_of(&options.endpoint).unwrap_or("")].into_iter().find(|r| !r.is_empty());
+    if let Some(region) = region.or((!region_known).then_some(REGION_DEFAULT)) {
+        builder = builder.with_region(region);
+    }
+    if !options.access_key.is_empty() {
+        builder = builder.with_access_key_id(&options.access_key).with_secret_access_key(&options.secret_key.0);
+        if !options.session_token.0.is_empty() {
+            builder = builder.with_token(&options.session_token.0);
+        }
+    }
+    builder = match &options.encryption {
+        Encryption::None => builder,
+        Encryption::ByServer => match "aws_server_side_encryption".parse::<AmazonS3ConfigKey>() {
+            Ok(key) => builder.with_config(key, "AES256"),
+            Err(error) => return Err(refused(&url, &error)),
+        },
+        Encryption::ByKms { key_id } => builder.with_sse_kms_encryption(key_id),
+        Encryption::ByKeyFile { path } => builder.with_ssec_encryption(base64(&read(path)?)),
+    };
+    let mut tuning = options.tuning.clone();
+    tuning.allow_http |= options.insecure;
+    let built = builder
+        .with_bucket_name(&options.bucket)
+        .with_endpoint(endpoint)
+        .with_virtual_hosted_style_request(!path_style)
+        .with_client_options(client(&tuning)?)
+        .with_retry(retry(&tuning))
+        .build();
+    let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
+    let attributes: Attributes = options
+        .user_metadata
+        .iter()
+        .map(|(key, value)| (Attribute::Metadata(key.clone().into()), AttributeValue::from(value.clone())))
+        .collect();
+    let remote = Remote::new(store.clone(), Some(store as Arc<dyn Signer>), url, prefix, options.tuning.part_bytes);
+    Ok(remote.with_attributes(attributes))
+}
+
+/// Of `s3.eu-west-1.amazonaws.com` and its older form with a hyphen.
+fn region_of(endpoint: &str) -> Option<&str> {
+    let host = endpoint.strip_suffix(".amazonaws.com").or_else(|| endpoint.strip_suffix(".amazonaws.com.cn"))?;
+    let region = host.strip_prefix("s3.").or_else(|| host.strip_prefix("s3-"))?;
+    Some(region.strip_prefix("dualstack.").unwrap_or(region))
+}
+
+fn connect_gcs(options: &Gcs, prefix: &str) -> Result<Remote, StoreError> {
+    let url = format!("gs://{}", options.bucket);
+    let mut builder = GoogleCloudStorageBuilder::from_env();
+    if !options.service_account.0.is_empty() {
+        builder = builder.with_service_account_key(&options.service_account.0);
+    }
+    let built = builder
+        .with_bucket_name(&options.bucket)
+        .with_client_options(client(&options.tuning)?)
+        .with_retry(retry(&options.tuning))
+        .build();
+    let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
+    Ok(Remote::new(store.clone(), Some(store as Arc<dyn Signer>), url, prefix, options.tuning.part_bytes))
+}
+
+fn connect_azure(options: &Azure, prefix: &str) -> Result<Remote, StoreError> {
+    let url = format!("azure://{}/{}", options.storage_account, options.container);
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_account(&options.storage_account)
+        .with_container_name(&options.container);
+    if !options.endpoint.is_empty() && options.endpoint != AZURE_ENDPOINT {
+        let endpoint = &options.endpoint;
+        let whole = if endpoint.contains("://") {
+            endpoint.clone()
+        } else {
+            format!("https://{}.{endpoint}", options.storage_account)
+        };
+        builder = builder.with_endpoint(whole);
+    }
+    if !options.storage_account_key.0.is_empty() {
+        builder = builder.with_access_key(&options.storage_account_key.0);
+    }
+    if !options.client_id.is_empty() {
+        builder = builder.with_client_id(&options.client_id);
+    }
+    if !options.client_secret.0.is_empty() {
+        builder = builder.with_client_secret(&options.client_secret.0);
+    }
+    if !options.tenant_id.is_empty() {
+        builder = builder.with_tenant_id(&options.tenant_id);
+    }
+    let built = builder.with_client_options(client(&options.tuning)?).with_retry(retry(&options.tuning)).build();
+    let store: Arc<dyn ObjectStore> = Arc::new(built.map_err(|error| refused(&url, &error))?);
+    // signed URLs of Azure need a header that upload clients do not send
+    Ok(Remote::new(store, None, url, prefix, options.tuning.part_bytes))
+}
+
+fn client(tuning: &Tuning) -> Result<ClientOptions, StoreError> {
+    let mut client = ClientOptions::new()
+        .with_allow_http(tuning.allow_http)
+        .with_allow_invalid_certificates(tuning.insecure_skip_verify)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(tuning.timeout)
+        .with_pool_idle_timeout(tuning.idle_timeout);
+    if let Some(path) = &tuning.ca_file {
+        let at = path.display().to_string();
+        let certificates = Certificate::from_pem_bundle(&read(path)?)
+            .map_err(|error| StoreError::new(Kind::Invalid, &at, format!("is no PEM of certificates: {error}")))?;
+        if certificates.is_empty() {
+            return Err(StoreError::new(Kind::Invalid, at, "holds no certificate"));
+        }
+        for certificate in certificates {
+            client = client.with_root_certificate(certificate);
+        }
+    }
+    Ok(client)
+}
+
+fn retry(tuning: &Tuning) -> RetryConfig {
+    RetryConfig { backoff: BackoffConfig::default(), max_retries: tuning.retries, retry_timeout: tuning.retry_for }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
+    fs::read(path).map_err(|error| StoreError::io(path.display().to_string(), "cannot be read", error))
+}
+
+fn refused(url: &str, error: &object_store::Error) -> StoreError {
+    StoreError::new(Kind::Invalid, url, format!("the bucket cannot be used as configured: {error}"))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for ix in 0..4 {
+            let symbol = ALPHABET[(word >> (18 - 6 * ix)) as usize & 63];
+            text.push(if ix <= chunk.len() { char::from(symbol) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_read_from_an_aws_endpoint_only() {
+        assert_eq!(region_of("s3.eu-west-1.amazonaws.com"), Some("eu-west-1"));
+        assert_eq!(region_of("s3-ap-south-1.amazonaws.com"), Some("ap-south-1"));
+        assert_eq!(region_of("s3.dualstack.eu-west-1.amazonaws.com"), Some("eu-west-1"));
+        assert_eq!(region_of("s3.amazonaws.com"), None);
+        assert_eq!(region_of("s3.example.com"), None);
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        for (plain, encoded) in cases {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn a_wrong_ca_file_is_named() {
+        let missing = Tuning { ca_file: Some("/no/such/ca.pem".into()), ..Tuning::default() };
+        let error = client(&missing).map(drop).expect_err("missing");
+        assert!(error.to_string().contains("/no/such/ca.pem"), "{error}");
+    }
+}
