@@ -1,6 +1,8 @@
 //! What a charm wishes: the state that the applier brings about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 use crate::model::{Bag, RelationId};
 use crate::status::Status;
@@ -52,5 +54,65 @@ impl Port {
 
     pub const fn udp(port: u16) -> Port {
         Port { protocol: Protocol::Udp, from: port, to: port }
+    }
+}
+
+/// A text that is no port, such as `80`, `80/tcp`, `8000-8010/udp` or `icmp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAPort {
+    Text(String),
+    /// Not 1 to 65535, or a range that ends before it begins.
+    Range(String),
+}
+
+impl fmt::Display for NotAPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotAPort::Text(text) => write!(f, "invalid port or port range \"{text}\""),
+            NotAPort::Range(from) => write!(f, "port must be an integer in the range [1, 65535]; got {from}"),
+        }
+    }
+}
+
+impl std::error::Error for NotAPort {}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => return f.write_str("icmp"),
+        };
+        if self.from == self.to {
+            write!(f, "{}/{protocol}", self.from)
+        } else {
+            write!(f, "{}-{}/{protocol}", self.from, self.to)
+        }
+    }
+}
+
+impl FromStr for Port {
+    type Err = NotAPort;
+
+    fn from_str(text: &str) -> Result<Port, NotAPort> {
+        let lower = text.to_ascii_lowercase();
+        if lower == "icmp" {
+            return Ok(Port { protocol: Protocol::Icmp, from: 0, to: 0 });
+        }
+        let bad = || NotAPort::Text(text.to_owned());
+        let (range, protocol) = match lower.split_once('/') {
+            Some((range, "tcp")) => (range, Protocol::Tcp),
+            Some((range, "udp")) => (range, Protocol::Udp),
+            Some(_) => return Err(bad()),
+            None => (lower.as_str(), Protocol::Tcp),
+        };
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        if [from, to].iter().any(|n| n.is_empty() || !n.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(bad());
+        }
+        match (from.parse(), to.parse()) {
+            (Ok(from), Ok(to)) if 1 <= from && from <= to => Ok(Port { protocol, from, to }),
+            _ => Err(NotAPort::Range(from.to_owned())),
+        }
     }
 }

@@ -7,13 +7,18 @@
 //! This crate knows nothing of profiles, never reads the process's environment on its own (it is handed in), never talks to a
 //! network other than Pebble's Unix sockets, and is never async.
 //!
-//! Map: [`event`] why the charm runs · [`model`] what Juju knows · [`tools`] hook tools · [`snapshot`] what was read ·
-//! [`desired`] what shall be · [`status`] statuses and their urgency · [`pebble`] the workload containers ·
+//! Map: [`event`] why the charm runs · [`environment`] how Juju says so · [`model`] what Juju knows · [`tools`] hook tools ·
+//! [`agent`] the same, typed and asked once · [`snapshot`] what was read · [`desired`] what shall be · [`mod@apply`] from the
+//! one to the other · [`status`] statuses and their urgency · [`log`] lines for Juju · [`pebble`] the workload containers ·
 //! [`json`], [`yaml`] the texts in data bags and plans.
 
+pub mod agent;
+pub mod apply;
 pub mod desired;
+pub mod environment;
 pub mod event;
 pub mod json;
+pub mod log;
 pub mod model;
 pub mod pebble;
 pub mod snapshot;
@@ -21,6 +26,8 @@ pub mod status;
 pub mod tools;
 pub mod yaml;
 
+pub use agent::{Bags, Juju, Side, Whose};
+pub use apply::{Applied, apply};
 pub use desired::{Desired, DesiredBags, Port};
 pub use event::{Dispatch, Event};
 pub use model::{AppName, Bag, Config, ModelInfo, Relation, RelationId, UnitName};

@@ -3,10 +3,12 @@
 //! [`HookTools`] is the door: arguments in, exit code and text out, as of a process.
 
 mod error;
+mod spawned;
 
 use std::io;
 
 pub use error::{ToolError, ToolErrorKind};
+pub use spawned::SpawnedTools;
 
 /// What a hook tool answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
