@@ -1,5 +1,6 @@
 //! What a user meets: crashes, bad input, the first minute.
 
 mod bad_input;
+mod charm_metrics;
 mod crash;
 mod first_minute;

@@ -13,32 +13,8 @@ use super::{bag, current, yaml_text};
 use crate::Identity;
 use crate::promql;
 
-const QUERY: &str = "parca.query.v1alpha1.QueryService";
-const PROFILESTORE: &str = "parca.profilestore.v1alpha1.ProfileStoreService";
-const DEBUGINFO: &str = "parca.debuginfo.v1alpha1.DebuginfoService";
-
-/// The codes that are the server's fault.
-const FAULTS: &str = "Aborted|Unavailable|Internal|Unknown|Unimplemented|DataLoss";
-
-/// What the objectives are about: part of their name, gRPC service, matcher of the method.
-const ERRORS: [(&str, &str, &str); 6] = [
-    ("query", QUERY, r#"="Query""#),
-    ("profilestore", PROFILESTORE, r#"="WriteRaw""#),
-    ("debuginfo-upload", DEBUGINFO, r#"="Upload""#),
-    ("profiletypes", QUERY, r#"="ProfileTypes""#),
-    ("querylabels", QUERY, r#"=~"Labels|Values""#),
-    ("queryrange", QUERY, r#"="QueryRange""#),
-];
-
-/// The same with the bucket that is fast enough, in seconds as the metric's `le` has it and as people say it.
-const LATENCIES: [(&str, &str, &str, &str, &str); 6] = [
-    ("query", QUERY, r#"="Query""#, "1", "1s"),
-    ("queryrange", QUERY, r#"="QueryRange""#, "3", "3s"),
-    ("querylabels", QUERY, r#"=~"Labels|Values""#, "0.3", "300ms"),
-    ("profiletypes", QUERY, r#"="ProfileTypes""#, "1", "1s"),
-    ("profilestore", PROFILESTORE, r#"="WriteRaw""#, "1", "1s"),
-    ("debuginfo-upload", DEBUGINFO, r#"="Upload""#, "5", "5s"),
-];
+/// The objectives without the application's labels, each at 99 percent.
+const TEMPLATE: &str = include_str!("../../data/slos.yaml");
 
 /// What the configuration says about objectives.
 #[derive(Clone, Copy, Debug)]
@@ -90,63 +66,25 @@ pub fn app_bag(relation: &Relation, specifications: &Json) -> Bag {
 fn of_targets(objectives: Objectives<'_>) -> Result<Json, BadObjectives> {
     let errors = percent("slo-errors-target", objectives.errors)?;
     let latency = percent("slo-latency-target", objectives.latency)?;
-    let errors = ERRORS.iter().map(|(name, service, method)| {
-        let all = format!("grpc_service=\"{service}\",grpc_method{method}");
-        objective(
-            &format!("parca-grpc-{name}-errors"),
-            "",
-            &errors,
-            format!(
-                "sum(rate(grpc_server_handled_total{{{all},grpc_code=~\"{FAULTS}\"}}[{{{{.window}}}}])) or vector(0)"
-            ),
-            format!("clamp_min(sum(rate(grpc_server_handled_total{{{all}}}[{{{{.window}}}}])) or vector(0), 1)"),
-        )
-    });
-    let latencies = LATENCIES.iter().map(|(name, service, method, le, spoken)| {
-        let all = format!("grpc_service=\"{service}\",grpc_method{method}");
-        let count = format!("sum(rate(grpc_server_handling_seconds_count{{{all}}}[{{{{.window}}}}]))");
-        let fast = format!("sum(rate(grpc_server_handling_seconds_bucket{{{all},le=\"{le}\"}}[{{{{.window}}}}]))");
-        objective(
-            &format!("parca-grpc-{name}-latency"),
-            &format!(" (95% of requests < {spoken})"),
-            &latency,
-            format!("clamp_min({count} - {fast} or vector(0), 0)"),
-            format!("clamp_min({count} or vector(0), 1)"),
-        )
-    });
-    Ok(Json::object([
-        ("version", Json::from("prometheus/v1")),
-        ("service", Json::from("parca")),
-        ("labels", Json::Object(Object::new())),
-        ("slos", Json::Array(errors.chain(latencies).collect())),
-    ]))
+    let mut spec = yaml::parse(TEMPLATE).unwrap_or_default();
+    for slo in slos_of(&mut spec) {
+        let is_latency = slo.get("name").and_then(Json::as_str).is_some_and(|name| name.ends_with("-latency"));
+        slo.insert("objective".to_owned(), if is_latency { latency.clone() } else { errors.clone() });
+    }
+    Ok(spec)
 }
 
-fn objective(name: &str, remark: &str, percent: &Json, error_query: String, total_query: String) -> Json {
-    // as the Python charm has it: alerts that are not raised by themselves
-    let disabled = || Json::object([("labels", Json::object([("disable", Json::from("true"))]))]);
-    let events = [("error_query", Json::from(error_query)), ("total_query", Json::from(total_query))];
-    Json::object([
-        ("name", Json::from(name)),
-        ("objective", percent.clone()),
-        ("description", Json::from(format!("SLO for {name}{remark}"))),
-        ("sli", Json::object([("events", Json::object(events))])),
-        (
-            "alerting",
-            Json::object([
-                ("name", Json::from(alert_name(name))),
-                ("labels", Json::object([("severity", Json::from("warning"))])),
-                ("page_alert", disabled()),
-                ("ticket_alert", disabled()),
-            ]),
-        ),
-    ])
-}
-
-/// `parca-grpc-query-errors` to `ParcaGrpcQueryErrorsHigh`.
-fn alert_name(name: &str) -> String {
-    let words = name.split('-').map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
-    words.collect::<String>() + "High"
+/// The objectives of a specification, as far as they are mappings.
+fn slos_of(spec: &mut Json) -> impl Iterator<Item = &mut Object> {
+    let slos = match spec {
+        Json::Object(spec) => spec.get_mut("slos"),
+        _ => None,
+    };
+    let slos = match slos {
+        Some(Json::Array(slos)) => slos.as_mut_slice(),
+        _ => &mut [],
+    };
+    slos.iter_mut().filter_map(|slo| if let Json::Object(slo) = slo { Some(slo) } else { None })
 }
 
 /// A whole number as such, as Juju gives it.
@@ -241,10 +179,7 @@ fn fault_of_text(value: Option<&Json>, key: &str) -> Option<String> {
 
 /// Adds the application's labels to all queries of a specification.
 fn inject(spec: &mut Json, labels: &[(&str, &str)]) {
-    let Json::Object(spec) = spec else { return };
-    let Some(Json::Array(slos)) = spec.get_mut("slos") else { return };
-    for slo in slos {
-        let Json::Object(slo) = slo else { continue };
+    for slo in slos_of(spec) {
         let Some(Json::Object(sli)) = slo.get_mut("sli") else { continue };
         for (kind, queries) in [("events", &["error_query", "total_query"][..]), ("raw", &["error_ratio_query"])] {
             let Some(Json::Object(members)) = sli.get_mut(kind) else { continue };
@@ -326,6 +261,12 @@ mod tests {
         let recorded = Recording::open("slo-own-text").bag(0, "11", "app").unwrap();
         assert_eq!(ours, yaml::parse(&recorded["slos"]).unwrap());
         assert_eq!(app_bag(&relation(), &ours)["slos"].lines().next(), Some("- labels:"));
+    }
+
+    #[test]
+    fn the_template_is_a_specification() {
+        assert_eq!(own(TEMPLATE).map(|specs| specs.len()), Ok(1));
+        assert_eq!(slos_of(&mut targets(99.0, 99.0).as_array().unwrap()[0].clone()).count(), 12);
     }
 
     #[test]
