@@ -6,9 +6,11 @@
 //! The crate never starts a program, is never async, and knows nothing of the server's crates. Only [`http`] opens sockets, each
 //! with a deadline.
 //!
-//! Map: [`identity`] who the unit is · [`relation`] one module per relation · [`promql`] matchers into queries · [`xz`] the
+//! Map: [`identity`] who the unit is · [`relation`] one module per relation · [`bags`] all of
+//! them together · [`promql`] matchers into queries · [`xz`] the
 //! dashboard's compression · [`http`] a small client · [`kubernetes`] labels of the workload · [`traces`] the charm's own traces.
 
+pub mod bags;
 pub mod http;
 pub mod identity;
 pub mod kubernetes;
