@@ -20,15 +20,31 @@ pub struct Reach<'a> {
     pub identity: &'a Identity,
     /// The certificate of the authority that signed ours, in PEM, where the port speaks TLS.
     pub ca: Option<&'a str>,
-    /// The ingress's URL for HTTP, where there is one: `https://profiles.example.com:7994`.
-    pub external: Option<&'a str>,
+    /// What the ingress says, where there is one.
+    pub external: Option<External<'a>>,
+}
+
+/// Where the ingress is.
+#[derive(Clone, Copy, Debug)]
+pub struct External<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// A name or an address.
+    pub host: &'a str,
+}
+
+impl External<'_> {
+    /// `https://profiles.example.com:7994`
+    pub fn url(&self) -> String {
+        format!("{}://{}:{HTTP_PORT}", self.scheme, self.host)
+    }
 }
 
 impl Reach<'_> {
     /// Where people find the screen.
     pub fn url(&self) -> String {
         let scheme = if self.ca.is_some() { "https" } else { "http" };
-        self.external.map_or_else(|| format!("{scheme}://{}:{HTTP_PORT}", self.identity.fqdn), str::to_owned)
+        self.external.unwrap_or(External { scheme, host: &self.identity.fqdn }).url()
     }
 }
 
@@ -36,7 +52,11 @@ impl Reach<'_> {
 pub fn desire(snapshot: &Snapshot, reach: Reach<'_>, desired: &mut Desired) {
     let identity = reach.identity;
     for relation in snapshot.relations("metrics-endpoint") {
-        set_unit(desired, relation, prometheus_scrape::unit_bag(identity));
+        set_unit(
+            desired,
+            relation,
+            prometheus_scrape::unit_bag(identity, reach.external.map(|external| external.host)),
+        );
     }
     for relation in snapshot.relations("grafana-source") {
         set_unit(desired, relation, grafana_source::unit_bag());
@@ -45,6 +65,7 @@ pub fn desire(snapshot: &Snapshot, reach: Reach<'_>, desired: &mut Desired) {
     if !snapshot.leader {
         return;
     }
+    let external = reach.external.map(|external| external.url());
     let scheme = reach.ca.map_or(Scheme::Http, |ca| Scheme::Https { ca });
     let mut set = |endpoint, bag: &dyn Fn(&Relation) -> Bag| {
         for relation in snapshot.relations(endpoint) {
@@ -53,7 +74,9 @@ pub fn desire(snapshot: &Snapshot, reach: Reach<'_>, desired: &mut Desired) {
         }
     };
     set("metrics-endpoint", &|relation| prometheus_scrape::app_bag(relation, identity, scheme));
-    set("grafana-source", &|relation| grafana_source::app_bag(relation, identity, reach.ca.is_some(), reach.external));
+    set("grafana-source", &|relation| {
+        grafana_source::app_bag(relation, identity, reach.ca.is_some(), external.as_deref())
+    });
     set("grafana-dashboard", &|relation| grafana_dashboard::app_bag(relation, identity, random_uuid));
     set("catalogue", &|_| catalogue::app_bag(&reach.url()));
     set("logging", &|relation| logging::app_bag(relation, identity));
@@ -136,134 +159,4 @@ pub fn mesh_labels(snapshot: &Snapshot) -> MeshLabels {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use juju::event::{Proxy, RelationEvent};
-    use juju::model::{Config, ConfigValue, RelationId};
-    use juju::status::StatusKind;
-    use juju::{AppName, Dispatch, Event};
-
-    use super::*;
-    use crate::identity::tests::recorded;
-
-    fn snapshot(leader: bool, relations: Vec<Relation>) -> Snapshot {
-        let mut by_endpoint: BTreeMap<String, Vec<Relation>> = BTreeMap::new();
-        for relation in relations {
-            by_endpoint.entry(relation.endpoint.clone()).or_default().push(relation);
-        }
-        let identity = recorded();
-        Snapshot {
-            dispatch: Dispatch {
-                event: Event::ConfigChanged,
-                unit: identity.unit,
-                model: identity.model,
-                charm_dir: PathBuf::new(),
-                juju_version: None,
-                trace: None,
-                proxy: Proxy::default(),
-            },
-            leader,
-            config: Config::default(),
-            relations: by_endpoint,
-            unreadable: Vec::new(),
-        }
-    }
-
-    const ENDPOINTS: [&str; 10] = [
-        "catalogue",
-        "charm-tracing",
-        "grafana-dashboard",
-        "grafana-source",
-        "logging",
-        "metrics-endpoint",
-        "require-cmr-mesh",
-        "service-mesh",
-        "slos",
-        "workload-tracing",
-    ];
-
-    fn all() -> Vec<Relation> {
-        ENDPOINTS.iter().enumerate().map(|(id, endpoint)| Relation::new(id as u32, *endpoint, "other")).collect()
-    }
-
-    fn desired(snapshot: &Snapshot) -> Desired {
-        let identity = recorded();
-        let mut desired = Desired::default();
-        desire(snapshot, Reach { identity: &identity, ca: None, external: None }, &mut desired);
-        desired
-    }
-
-    #[test]
-    fn the_leader_speaks_on_every_relation_and_a_second_time_says_the_same() {
-        let first = desired(&snapshot(true, all()));
-        assert_eq!(first.bags.len(), ENDPOINTS.len());
-        let relations = all().into_iter().map(|mut relation| {
-            relation.local_app = Some(first.bags[&relation.id].app.clone());
-            relation
-        });
-        assert_eq!(desired(&snapshot(true, relations.collect())), first);
-    }
-
-    #[test]
-    fn a_follower_speaks_in_its_units_bags_only() {
-        let desired = desired(&snapshot(false, all()));
-        assert!(desired.bags.values().all(|bags| bags.app.is_empty()));
-        let spoken: Vec<_> = desired.bags.values().map(|bags| bags.endpoint.as_str()).collect();
-        assert_eq!(spoken, ["grafana-source", "metrics-endpoint"]);
-    }
-
-    #[test]
-    fn a_bad_specification_blocks_the_unit_and_leaves_every_sloths_bag() {
-        let mut snapshot = snapshot(true, vec![Relation::new(1, "slos", "a"), Relation::new(2, "slos", "b")]);
-        assert_eq!(desired(&snapshot).bags.len(), 2);
-        let bad = ConfigValue::String("version: prometheus/v1\nslos: []".to_owned());
-        snapshot.config.0.insert("slos".to_owned(), bad);
-        let desired = desired(&snapshot);
-        assert!(desired.bags.is_empty());
-        let message = "option slos: service is missing; slos is empty";
-        assert_eq!(desired.unit_status, [Status { kind: StatusKind::Blocked, message: message.to_owned() }]);
-    }
-
-    #[test]
-    fn policies_are_for_the_applications_that_are_related_now() {
-        let policies = |relations: Vec<Relation>| {
-            let desired = desired(&snapshot(true, relations));
-            desired.bags[&RelationId(30)].app["policies"].matches("source_app_name").count()
-        };
-        let mesh = || Relation::new(30, "service-mesh", "beacon");
-        let mut going = Relation::new(8, "grafana-source", "grafana");
-        assert_eq!(policies(vec![mesh(), going.clone(), Relation::new(6, "self-profiling-endpoint", "far")]), 2);
-        going.broken = true;
-        assert_eq!(policies(vec![mesh(), going]), 0);
-    }
-
-    #[test]
-    fn kubernetes_is_asked_only_when_the_mesh_has_something_to_say() {
-        let event = |kind| {
-            let (app, endpoint) = (AppName::new("beacon"), "service-mesh".to_owned());
-            Event::Relation(RelationEvent { kind, endpoint, id: RelationId(30), app, unit: None, departing: None })
-        };
-        let mut mesh = Relation::new(30, "service-mesh", "beacon");
-        let mut now = snapshot(true, vec![mesh.clone()]);
-        assert_eq!(mesh_labels(&now), MeshLabels::Leave);
-        now.dispatch.event = event(RelationEventKind::Changed);
-        assert_eq!(mesh_labels(&now), MeshLabels::Settle(BTreeMap::new()));
-        mesh.app_data.insert("labels".to_owned(), r#"{"a": "b"}"#.to_owned());
-        let mut now = snapshot(false, vec![mesh.clone()]);
-        assert_eq!(mesh_labels(&now), MeshLabels::Settle([("a".to_owned(), "b".to_owned())].into()));
-        mesh.broken = true;
-        now = snapshot(true, vec![mesh]);
-        now.dispatch.event = event(RelationEventKind::Broken);
-        assert_eq!(mesh_labels(&now), MeshLabels::Clear);
-        assert_eq!(mesh_labels(&snapshot(true, Vec::new())), MeshLabels::Leave);
-    }
-
-    #[test]
-    fn random_uuids_are_of_version_4() {
-        let uuid = random_uuid();
-        assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"), "{uuid}");
-        assert!(matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
-        assert_ne!(uuid, random_uuid());
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
+use proptest::prelude::*;
+
 use super::test_server::{Shows, TestServer};
 use super::*;
 
@@ -189,4 +191,39 @@ fn a_certificate_for_another_name_is_refused() {
 fn texts_without_certificates_are_no_authority() {
     assert!(trusting([]).is_err());
     assert!(trusting(["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]).is_err());
+}
+
+/// What a connection says, whatever it is asked.
+struct Says(io::Cursor<Vec<u8>>);
+
+impl Read for Says {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Says {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_answer_panics(
+        start in prop::sample::select(vec!["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 1"]),
+        rest in "[0-9a-f\r\n :;é-]{0,60}",
+    ) {
+        let url = Url::parse("http://h").unwrap();
+        let _ = exchange(&mut Says(io::Cursor::new((start.to_owned() + &rest).into_bytes())), &url, GET);
+    }
+
+    #[test]
+    fn no_url_panics(text in "(https?://)?[\\[\\]a-z0-9:/@?# é]{0,20}") {
+        let _ = Url::parse(&text);
+    }
 }

@@ -49,6 +49,12 @@ pub(crate) mod tests {
 
     use super::*;
 
+    /// The project's copy of the recordings, or the folder of the same layout that `DECIMA_VECTORS` names.
+    pub(crate) fn vectors() -> PathBuf {
+        let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/vectors");
+        env::var_os("DECIMA_VECTORS").map_or_else(own, PathBuf::from).join("parca_k8s")
+    }
+
     /// One recorded scenario, `"="` filled in. When it is dropped it says how much of it was asked for.
     pub(crate) struct Recording {
         scenario: String,
@@ -64,11 +70,8 @@ pub(crate) mod tests {
     }
 
     impl Recording {
-        /// From the project's copy of the recordings, or from the folder of the same layout that `DECIMA_VECTORS` names.
         pub(crate) fn open(scenario: &str) -> Recording {
-            let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/vectors");
-            let folder = env::var_os("DECIMA_VECTORS").map_or_else(own, PathBuf::from);
-            let path = folder.join("parca_k8s").join(format!("{scenario}.expect.json"));
+            let path = vectors().join(format!("{scenario}.expect.json"));
             let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let recording = Json::parse(&text).unwrap();
             let mut steps = recording.get("steps").and_then(Json::as_array).unwrap().to_vec();
@@ -77,6 +80,10 @@ pub(crate) mod tests {
                 fill_in(&mut after[0], &before[position - 1]);
             }
             Recording { scenario: scenario.to_owned(), steps, asked: Cell::new(0) }
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.steps.len()
         }
 
         pub(crate) fn at(&self, step: usize, path: &[&str]) -> Option<&Json> {

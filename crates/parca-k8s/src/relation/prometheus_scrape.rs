@@ -18,10 +18,10 @@ pub enum Scheme<'a> {
     },
 }
 
-/// Our unit's bag, written by every unit.
-pub fn unit_bag(identity: &Identity) -> Bag {
+/// Our unit's bag, written by every unit. `external`: the ingress's host, where there is one.
+pub fn unit_bag(identity: &Identity, external: Option<&str>) -> Bag {
     bag([
-        ("prometheus_scrape_unit_address", identity.fqdn.clone()),
+        ("prometheus_scrape_unit_address", external.unwrap_or(&identity.fqdn).to_owned()),
         ("prometheus_scrape_unit_name", identity.unit.to_string()),
     ])
 }
@@ -106,7 +106,9 @@ mod tests {
         let jobs = without_exporter(&Json::parse(&theirs["scrape_jobs"]).unwrap());
         theirs.insert("scrape_jobs".to_owned(), jobs.dumps());
         assert_eq!(ours, theirs);
-        assert_eq!(Some(unit_bag(&recorded())), recording.bag(0, "5", "unit"));
+        assert_eq!(Some(unit_bag(&recorded(), None)), recording.bag(0, "5", "unit"));
+        let recording = Recording::open("ingress-flow");
+        assert_eq!(Some(unit_bag(&recorded(), Some("profiles.example.com"))), recording.bag(2, "5", "unit"));
     }
 
     #[test]

@@ -1,0 +1,235 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use juju::event::{Proxy, RelationEvent};
+use juju::json::Json;
+use juju::model::{Config, ConfigValue, RelationId};
+use juju::status::StatusKind;
+use juju::{AppName, Dispatch, Event};
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::tests::recorded;
+use crate::relation::tests::{Recording, vectors};
+
+fn snapshot(leader: bool, relations: Vec<Relation>) -> Snapshot {
+    let mut by_endpoint: BTreeMap<String, Vec<Relation>> = BTreeMap::new();
+    for relation in relations {
+        by_endpoint.entry(relation.endpoint.clone()).or_default().push(relation);
+    }
+    let identity = recorded();
+    Snapshot {
+        dispatch: Dispatch {
+            event: Event::ConfigChanged,
+            unit: identity.unit,
+            model: identity.model,
+            charm_dir: PathBuf::new(),
+            juju_version: None,
+            trace: None,
+            proxy: Proxy::default(),
+        },
+        leader,
+        config: Config::default(),
+        relations: by_endpoint,
+        unreadable: Vec::new(),
+    }
+}
+
+const ENDPOINTS: [&str; 10] = [
+    "catalogue",
+    "charm-tracing",
+    "grafana-dashboard",
+    "grafana-source",
+    "logging",
+    "metrics-endpoint",
+    "require-cmr-mesh",
+    "service-mesh",
+    "slos",
+    "workload-tracing",
+];
+
+fn all() -> Vec<Relation> {
+    ENDPOINTS.iter().enumerate().map(|(id, endpoint)| Relation::new(id as u32, *endpoint, "other")).collect()
+}
+
+fn desired(snapshot: &Snapshot) -> Desired {
+    let identity = recorded();
+    let mut desired = Desired::default();
+    desire(snapshot, Reach { identity: &identity, ca: None, external: None }, &mut desired);
+    desired
+}
+
+#[test]
+fn the_leader_speaks_on_every_relation_and_a_second_time_says_the_same() {
+    let first = desired(&snapshot(true, all()));
+    assert_eq!(first.bags.len(), ENDPOINTS.len());
+    let relations = all().into_iter().map(|mut relation| {
+        relation.local_app = Some(first.bags[&relation.id].app.clone());
+        relation
+    });
+    assert_eq!(desired(&snapshot(true, relations.collect())), first);
+}
+
+#[test]
+fn a_follower_speaks_in_its_units_bags_only() {
+    let desired = desired(&snapshot(false, all()));
+    assert!(desired.bags.values().all(|bags| bags.app.is_empty()));
+    let spoken: Vec<_> = desired.bags.values().map(|bags| bags.endpoint.as_str()).collect();
+    assert_eq!(spoken, ["grafana-source", "metrics-endpoint"]);
+}
+
+#[test]
+fn a_bad_specification_blocks_the_unit_and_leaves_every_sloths_bag() {
+    let mut snapshot = snapshot(true, vec![Relation::new(1, "slos", "a"), Relation::new(2, "slos", "b")]);
+    assert_eq!(desired(&snapshot).bags.len(), 2);
+    let bad = ConfigValue::String("version: prometheus/v1\nslos: []".to_owned());
+    snapshot.config.0.insert("slos".to_owned(), bad);
+    let desired = desired(&snapshot);
+    assert!(desired.bags.is_empty());
+    let message = "option slos: service is missing; slos is empty";
+    assert_eq!(desired.unit_status, [Status { kind: StatusKind::Blocked, message: message.to_owned() }]);
+}
+
+#[test]
+fn policies_are_for_the_applications_that_are_related_now() {
+    let policies = |relations: Vec<Relation>| {
+        let desired = desired(&snapshot(true, relations));
+        desired.bags[&RelationId(30)].app["policies"].matches("source_app_name").count()
+    };
+    let mesh = || Relation::new(30, "service-mesh", "beacon");
+    let mut going = Relation::new(8, "grafana-source", "grafana");
+    assert_eq!(policies(vec![mesh(), going.clone(), Relation::new(6, "self-profiling-endpoint", "far")]), 2);
+    going.broken = true;
+    assert_eq!(policies(vec![mesh(), going]), 0);
+}
+
+#[test]
+fn kubernetes_is_asked_only_when_the_mesh_has_something_to_say() {
+    let event = |kind| {
+        let (app, endpoint) = (AppName::new("beacon"), "service-mesh".to_owned());
+        Event::Relation(RelationEvent { kind, endpoint, id: RelationId(30), app, unit: None, departing: None })
+    };
+    let mut mesh = Relation::new(30, "service-mesh", "beacon");
+    let mut now = snapshot(true, vec![mesh.clone()]);
+    assert_eq!(mesh_labels(&now), MeshLabels::Leave);
+    now.dispatch.event = event(RelationEventKind::Changed);
+    assert_eq!(mesh_labels(&now), MeshLabels::Settle(BTreeMap::new()));
+    mesh.app_data.insert("labels".to_owned(), r#"{"a": "b"}"#.to_owned());
+    let mut now = snapshot(false, vec![mesh.clone()]);
+    assert_eq!(mesh_labels(&now), MeshLabels::Settle([("a".to_owned(), "b".to_owned())].into()));
+    mesh.broken = true;
+    now = snapshot(true, vec![mesh]);
+    now.dispatch.event = event(RelationEventKind::Broken);
+    assert_eq!(mesh_labels(&now), MeshLabels::Clear);
+    assert_eq!(mesh_labels(&snapshot(true, Vec::new())), MeshLabels::Leave);
+}
+
+#[test]
+fn random_uuids_are_of_version_4() {
+    let uuid = random_uuid();
+    assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"), "{uuid}");
+    assert!(matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
+    assert_ne!(uuid, random_uuid());
+}
+
+/// What the Python charm wrote and is written anew, each with its line in docs/compatibility.md.
+const REWRITTEN: [(&str, &str); 4] = [
+    // without the job of nginx's exporter
+    ("metrics-endpoint", "scrape_jobs"),
+    // our own panels
+    ("grafana-dashboard", "dashboards"),
+    // latency counts what was slow
+    ("slos", "slos"),
+    // was stale
+    ("catalogue", "url"),
+];
+
+/// Takes over from the Python charm: every bag that a recorded step left, and what we would write into it.
+#[test]
+fn vectors_of_a_refresh_rewrite_nothing_but_what_is_listed() {
+    let (mut cases, mut rewritten) = (0, BTreeSet::new());
+    for scenario in fs::read_dir(vectors()).unwrap() {
+        let name = scenario.unwrap().file_name().into_string().unwrap();
+        let Some(name) = name.strip_suffix(".expect.json") else { continue };
+        let recording = Recording::open(name);
+        for step in 0..recording.len() {
+            let Some(relations) = recording.at(step, &["relations"]).and_then(Json::as_object) else { continue };
+            let relations: Vec<Relation> = relations
+                .iter()
+                .map(|(id, recorded)| {
+                    let text = |key| recorded.get(key).and_then(Json::as_str).unwrap();
+                    let mut relation = Relation::new(id.parse().unwrap(), text("endpoint"), text("remote"));
+                    relation.local_app = recording.bag(step, id, "app");
+                    relation.local_unit = recording.bag(step, id, "unit");
+                    relation
+                })
+                .collect();
+            let message = recording.at(step, &["unit_status", "message"]).and_then(Json::as_str).unwrap_or_default();
+            let Some(url) = message.strip_prefix("UI ready at ") else { continue };
+            let identity = recorded();
+            let is_own = url.contains(&identity.fqdn);
+            // a certificate's text is not in the recordings
+            if is_own && url.starts_with("https:") {
+                continue;
+            }
+            let (scheme, host) = url.strip_suffix(":7994").and_then(|url| url.split_once("://")).unwrap();
+            let external = (!is_own).then_some(External { scheme, host });
+            let reach = Reach { identity: &identity, ca: None, external };
+            let mut desired = Desired::default();
+            desire(&snapshot(true, relations.clone()), reach, &mut desired);
+            for relation in &relations {
+                let Some(bags) = desired.bags.get(&relation.id) else { continue };
+                let theirs = [(relation.local_app.as_ref(), &bags.app), (relation.local_unit.as_ref(), &bags.unit)];
+                for (theirs, ours) in theirs {
+                    for (key, text) in theirs.into_iter().flatten() {
+                        // written where the recorded configuration or the other side's data are needed
+                        let unknown =
+                            matches!((relation.endpoint.as_str(), key.as_str()), ("service-mesh", "policies"));
+                        if unknown || !ours.contains_key(key) {
+                            continue;
+                        }
+                        cases += 1;
+                        if ours[key] != *text {
+                            let known = REWRITTEN.iter().find(|(at, of)| *at == relation.endpoint && of == key);
+                            let known = known.unwrap_or_else(|| {
+                                panic!("{name}, step {step}: {} {key}\n{text}\n{}", relation.endpoint, ours[key])
+                            });
+                            rewritten.insert(*known);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("vectors of a refresh: {cases} values of bags, 0 rewritten but {rewritten:?}");
+    assert!(cases >= 200, "{cases}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_text_in_any_bag_panics(
+        text in r#"[\[\]{}":, \\n\\ua-z0-9/+=-]{0,40}"#,
+        key in prop::sample::select(vec!["labels", "cmr_data", "receivers", "endpoint", "policies", "dashboards", "slos", "scrape_jobs"]),
+        other in ".{0,20}",
+    ) {
+        let relations = all().into_iter().chain([Relation::new(40, "provide-cmr-mesh", "far")]).map(|mut relation| {
+            let bag: Bag = [(key.to_owned(), text.clone()), (other.clone(), text.clone())].into();
+            relation.units.insert("other/0".parse().unwrap(), bag.clone());
+            relation.app_data = bag.clone();
+            relation.local_app = Some(bag);
+            relation
+        });
+        let snapshot = snapshot(true, relations.collect());
+        let first = desired(&snapshot);
+        let _ = mesh_labels(&snapshot);
+        let lokis = logging::endpoints(snapshot.relations("logging"));
+        let _ = logging::layer(&lokis, &Default::default(), &recorded());
+        for relation in snapshot.relations("charm-tracing") {
+            let _ = tracing::endpoint(relation, Protocol::OtlpHttp);
+        }
+        prop_assert!(first.bags.len() >= ENDPOINTS.len());
+    }
+}
