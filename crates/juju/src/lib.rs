@@ -19,6 +19,7 @@ pub mod environment;
 pub mod event;
 pub mod json;
 pub mod log;
+pub mod memory;
 pub mod model;
 pub mod pebble;
 pub mod snapshot;
