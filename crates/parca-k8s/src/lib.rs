@@ -7,10 +7,11 @@
 //! with a deadline.
 //!
 //! Map: [`identity`] who the unit is · [`relation`] one module per relation · [`bags`] all of
-//! them together · [`promql`] matchers into queries · [`xz`] the
+//! them together · [`charm`] one dispatch from end to end · [`promql`] matchers into queries · [`xz`] the
 //! dashboard's compression · [`http`] a small client · [`kubernetes`] labels of the workload · [`traces`] the charm's own traces.
 
 pub mod bags;
+pub mod charm;
 pub mod http;
 pub mod identity;
 pub mod kubernetes;
