@@ -140,6 +140,14 @@ impl Bucket {
         }
     }
 
+    /// Memory that a [`Writer`] holds at most, in bytes.
+    pub fn writer_bytes(&self) -> u64 {
+        match &self.backend {
+            Backend::Folder(_) => 0,
+            Backend::Remote(remote) => 2 * remote.part_bytes as u64,
+        }
+    }
+
     /// No error when there is none.
     pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
         let call = self.metrics.start("delete");

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 stopped as asked, 1 wrong flags or a failure, 64 wrong configuration.
 
+mod buckets;
 mod exit;
 mod flags;
 mod heap;

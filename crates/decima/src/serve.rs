@@ -6,14 +6,17 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bucket::Bucket;
 use prometheus_client::registry::Registry;
 use query::{Engine, EngineOptions};
 use scrape::config::Storage;
 use scrape::{Config, Scraper};
 use server::{ListenOptions, Listener, Replay, Server, ServerOptions, Tls, TlsFiles};
-use store::{Environment, LocalDisk, LocalObjects, Objects, OpenReport, Store, StoreOptions};
+use store::{Clock, Environment, LocalDisk, LocalObjects, Objects, OpenReport, Store, StoreOptions};
+use symbolize::{UploadOptions, Uploads};
 use tracing::{error, info, warn};
 
+use crate::buckets;
 use crate::exit::Exit;
 use crate::flags::Flags;
 use crate::heap;
@@ -63,7 +66,8 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
         listeners.push(listener);
     }
 
-    let options = server_options(flags)?;
+    let mut options = server_options(flags)?;
+    let bucket = buckets::connect(&config.bucket, &mut registry).map_err(|error| failure(&error))?;
     let environment = environment(flags, &config)?;
     let clock = environment.clock.clone();
     let replay = Arc::new(Replay::new(options.ingest));
@@ -73,6 +77,7 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
     let store = Arc::new(store);
     let maintenance = Maintenance::start(store.clone()).map_err(|error| failure(&error))?;
 
+    options.uploads = Some(Arc::new(uploads(flags, bucket, &store, clock.clone(), &mut registry)?));
     let writer = server::writer(store.clone(), clock, &options);
     let scrape_options = scrape::Options::new(config.scrape_configs, env!("CARGO_PKG_VERSION"));
     let scraper = Scraper::new(scrape_options, writer.clone(), &mut registry).map_err(|error| failure(&error))?;
@@ -147,7 +152,38 @@ fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
     };
     options.limits.deadline = duration(flags.http_write_timeout)
         .ok_or_else(|| Exit::Configuration("--http-write-timeout must be more than 0".to_owned()))?;
+    options.limits.upload_deadline = upload_options(flags)?.duration_max;
     Ok(options)
+}
+
+/// Memory of uploads that pass through, beside their messages: two parts for each of eight. bytes
+const UPLOAD_PARTS_BYTES: u64 = 128 << 20;
+
+fn upload_options(flags: &Flags) -> Result<UploadOptions, Exit> {
+    let wrong = |flag: &str| Exit::Configuration(format!("--{flag} must be more than 0"));
+    Ok(UploadOptions {
+        bytes_max: u64::try_from(flags.debuginfo_upload_max_size)
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| wrong("debuginfo-upload-max-size"))?,
+        duration_max: duration(flags.debuginfo_upload_max_duration)
+            .ok_or_else(|| wrong("debuginfo-upload-max-duration"))?,
+        signed_urls: flags.debuginfo_uploads_signed_url,
+        ..UploadOptions::default()
+    })
+}
+
+fn uploads(
+    flags: &Flags,
+    bucket: Bucket,
+    store: &Store,
+    clock: Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Result<Uploads, Exit> {
+    let memory = store.budget().account("uploads", UPLOAD_PARTS_BYTES);
+    let metrics = symbolize::uploads::Metrics::register(registry);
+    Uploads::new(bucket, upload_options(flags)?, clock, memory, metrics)
+        .map_err(|error| Exit::Configuration(format!("--debuginfo-uploads-signed-url: {error}")))
 }
 
 /// A slash in front, none at the end; empty for none.

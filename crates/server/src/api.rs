@@ -1,6 +1,7 @@
 //! The services, one file each: messages to plain requests, plain answers to messages, and nothing else.
 
 mod agents;
+mod debuginfo;
 mod profile_store;
 mod query;
 mod scrape;
@@ -11,6 +12,7 @@ use tonic::{Request, Status};
 use crate::grpc::stack::Deadline;
 
 pub(crate) use agents::{Agents, AgentsApi};
+pub(crate) use debuginfo::DebuginfoApi;
 pub(crate) use profile_store::ProfileStoreApi;
 pub(crate) use query::QueryApi;
 pub(crate) use scrape::ScrapeApi;

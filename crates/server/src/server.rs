@@ -10,6 +10,7 @@ use ingest::Limits;
 use prometheus_client::registry::Registry;
 use query::Engine;
 use store::{Clock, Store};
+use symbolize::Uploads;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
@@ -18,7 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::api::{Agents, AgentsApi, ProfileStoreApi, QueryApi, ScrapeApi};
+use crate::api::{Agents, AgentsApi, DebuginfoApi, ProfileStoreApi, QueryApi, ScrapeApi};
 use crate::front::{Front, Plain};
 use crate::grpc::method::Methods;
 use crate::grpc::reflection::Reflection;
@@ -28,6 +29,7 @@ use crate::listener::Listener;
 use crate::metrics::{ProcessCollector, RpcMetrics, StoreCollector};
 use crate::plain::{self, HeapProfiler, SelfProfiler};
 use crate::proto;
+use crate::proto::parca::debuginfo::v1alpha1::debuginfo_service_server::DebuginfoServiceServer;
 use crate::proto::parca::profilestore::v1alpha1::agents_service_server::AgentsServiceServer;
 use crate::proto::parca::profilestore::v1alpha1::profile_store_service_server::ProfileStoreServiceServer;
 use crate::proto::parca::query::v1alpha1::query_service_server::QueryServiceServer;
@@ -56,6 +58,8 @@ pub struct ServerOptions {
     /// Origins that browsers may call from; `*` for any.
     pub cors_origins: Vec<String>,
     pub heap_profiler: Option<HeapProfiler>,
+    /// Without it debuginfo is not taken.
+    pub uploads: Option<Arc<Uploads>>,
 }
 
 impl Default for ServerOptions {
@@ -72,6 +76,7 @@ impl Default for ServerOptions {
             path_prefix: String::new(),
             cors_origins: Vec::new(),
             heap_profiler: None,
+            uploads: None,
         }
     }
 }
@@ -127,6 +132,11 @@ impl Server {
                     .accept_compressed(CompressionEncoding::Gzip),
             )
             .add_service(AgentsServiceServer::new(AgentsApi(agents)))
+            .add_service(
+                DebuginfoServiceServer::new(DebuginfoApi(options.uploads))
+                    .max_decoding_message_size(message_bytes)
+                    .accept_compressed(CompressionEncoding::Gzip),
+            )
             .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)))
             .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
             .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection));

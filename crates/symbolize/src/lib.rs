@@ -12,4 +12,4 @@ pub mod uploads;
 
 pub use build_id::BuildId;
 pub use metadata::DebuginfoType;
-pub use uploads::{Initiated, Receiver, UploadError, UploadOptions, Uploads};
+pub use uploads::{Asked, Initiated, Receiver, UploadError, UploadOptions, Uploads};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bucket::{Bucket, StoreError, Version, Writer};
 use bytes::Bytes;
 use prost_types::Timestamp;
-use store::Clock;
+use store::{Account, Clock, Lease};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::build_id::{BuildId, BuildIdError};
@@ -126,15 +126,18 @@ pub struct Uploads {
     options: UploadOptions,
     clock: Arc<dyn Clock>,
     under_way: Arc<Semaphore>,
+    memory: Account,
     metrics: Metrics,
 }
 
 impl Uploads {
-    /// [`UploadError::Invalid`] if URLs are to be signed and the bucket cannot.
+    /// What files on their way hold is leased from `memory`. [`UploadError::Invalid`] if URLs are to be signed and the bucket
+    /// cannot.
     pub fn new(
         bucket: Bucket,
         options: UploadOptions,
         clock: Arc<dyn Clock>,
+        memory: Account,
         metrics: Metrics,
     ) -> Result<Self, UploadError> {
         if options.signed_urls && !bucket.signs() {
@@ -142,7 +145,7 @@ impl Uploads {
             return Err(UploadError::Invalid(what));
         }
         let under_way = Arc::new(Semaphore::new(options.at_once.max(1)));
-        Ok(Self { bucket, options, clock, under_way, metrics })
+        Ok(Self { bucket, options, clock, under_way, memory, metrics })
     }
 
     pub fn options(&self) -> &UploadOptions {
@@ -233,9 +236,10 @@ impl Uploads {
             let what = format!("{} uploads are under way already", self.options.at_once);
             return Err(UploadError::Busy(what, Duration::from_secs(5)));
         };
+        let lease = self.memory.lease(self.bucket.writer_bytes())?;
         let writer = self.bucket.writer(&metadata::object_name(&id, kind)).await?;
         let progress = self.metrics.begin();
-        Ok(Receiver { writer, bytes: 0, bytes_max: self.options.bytes_max, progress, _permit: permit })
+        Ok(Receiver { writer, bytes: 0, bytes_max: self.options.bytes_max, progress, _held: (permit, lease) })
     }
 
     /// The file is there: whoever asks for it next is told so. One that is no ELF file where one was announced is marked, so
@@ -379,7 +383,7 @@ pub struct Receiver {
     bytes: u64,
     bytes_max: u64,
     progress: metrics::Progress,
-    _permit: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Lease),
 }
 
 impl Receiver {

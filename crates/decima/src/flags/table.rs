@@ -54,7 +54,6 @@ impl Flag {
 
 const ALWAYS: &str = "what is acknowledged is always on disk";
 const SYMBOLS: &str = "this version does not symbolize yet";
-const UPLOADS: &str = "this version takes no debuginfo uploads yet";
 const FORWARD: &str = "this version does not forward profiles yet";
 const TRACES: &str = "this version does not export traces";
 const GO_ONLY: &str = "it belongs to the Go runtime";
@@ -129,12 +128,13 @@ pub(super) const FLAGS: &[Flag] = &[
         .no_effect(SYMBOLS),
     flag("debuginfo-cache-dir", Text(|f| &mut f.debuginfo_cache_dir), "Directory for debuginfo in use.")
         .no_effect(SYMBOLS),
-    flag("debuginfo-upload-max-size", Int(|f| &mut f.debuginfo_upload_max_size), "Bytes of one upload.")
-        .no_effect(UPLOADS),
-    flag("debuginfo-upload-max-duration", Duration(|f| &mut f.debuginfo_upload_max_duration), "Time for one upload.")
-        .no_effect(UPLOADS),
-    flag("debuginfo-uploads-signed-url", Bool(|f| &mut f.debuginfo_uploads_signed_url), "Uploads go to the bucket.")
-        .no_effect(UPLOADS),
+    flag("debuginfo-upload-max-size", Int(|f| &mut f.debuginfo_upload_max_size), "Bytes of one upload."),
+    flag("debuginfo-upload-max-duration", Duration(|f| &mut f.debuginfo_upload_max_duration), "Time for one upload."),
+    flag(
+        "debuginfo-uploads-signed-url",
+        Bool(|f| &mut f.debuginfo_uploads_signed_url),
+        "Uploads go right to the bucket, S3 or GCS, by URLs that are signed for them.",
+    ),
     flag("debuginfod-upstream-servers", List(|f| &mut f.debuginfod_upstream_servers), "debuginfod servers to ask.")
         .no_effect(SYMBOLS),
     flag(

@@ -20,10 +20,14 @@ pub(crate) type SharedLease = Arc<Mutex<Lease>>;
 
 /// A request's body that refuses a message too large, or one there is no memory for, as soon as its length is
 /// known.
+///
+/// Of a stream the lease covers the latest message and the one before it, which is still being worked on when the next begins.
 pub(crate) struct LeasedBody {
     inner: Body,
     message_bytes_max: usize,
     lease: SharedLease,
+    /// Bytes leased for the latest message.
+    latest: u64,
     at: At,
 }
 
@@ -39,7 +43,7 @@ impl LeasedBody {
     }
 
     pub(crate) fn new(inner: Body, message_bytes_max: usize, lease: SharedLease) -> Self {
-        Self { inner, message_bytes_max, lease, at: At::Prefix { seen: 0, bytes: [0; PREFIX_BYTES] } }
+        Self { inner, message_bytes_max, lease, latest: 0, at: At::Prefix { seen: 0, bytes: [0; PREFIX_BYTES] } }
     }
 
     fn follow(&mut self, mut data: &[u8]) -> Result<(), Status> {
@@ -79,7 +83,11 @@ impl LeasedBody {
         // deflate expands at most 1032 times; the decoder stops at the limit
         let unpacked = if compressed { length.saturating_mul(1032).min(max) } else { 0 };
         let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        lease.grow((length + unpacked) as u64).map_err(refused)
+        if lease.bytes() > self.latest {
+            lease.set(self.latest);
+        }
+        self.latest = (length + unpacked) as u64;
+        lease.grow(self.latest).map_err(refused)
     }
 }
 
@@ -152,5 +160,15 @@ mod tests {
         let status = body.follow(&prefix(60)).expect_err("a second message has no room");
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
         assert!(status.metadata().contains_key("retry-after"));
+    }
+
+    #[test]
+    fn a_stream_holds_no_more_than_its_latest_two_messages() {
+        let mut body = body(100, 1000);
+        for (length, held) in [(40, 40), (50, 90), (10, 60), (30, 40), (70, 100), (0, 70), (0, 0)] {
+            body.follow(&prefix(length)).expect("there is room");
+            assert_eq!(body.lease.lock().expect("not poisoned").bytes(), held, "{length}");
+            body.follow(&vec![7; length as usize]).expect("the message itself");
+        }
     }
 }

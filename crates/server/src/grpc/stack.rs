@@ -22,6 +22,9 @@ use crate::grpc::method::Methods;
 use crate::grpc::observe::Observed;
 use crate::metrics::RpcMetrics;
 
+/// The one call whose length is up to the size of a file.
+const UPLOAD: &str = "/parca.debuginfo.v1alpha1.DebuginfoService/Upload";
+
 /// When a call must be answered. In the extensions of every request that reaches a handler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(pub(crate) Instant);
@@ -36,11 +39,18 @@ pub struct RpcLimits {
     pub message_bytes: usize,
     /// For a call that brings no `grpc-timeout`, and the longest that one may ask for.
     pub deadline: Duration,
+    /// The same for a debuginfo upload, which takes as long as its file is large.
+    pub upload_deadline: Duration,
 }
 
 impl Default for RpcLimits {
     fn default() -> Self {
-        Self { in_flight: 1024, message_bytes: 64 << 20, deadline: Duration::from_secs(60) }
+        Self {
+            in_flight: 1024,
+            message_bytes: 64 << 20,
+            deadline: Duration::from_secs(60),
+            upload_deadline: Duration::from_secs(900),
+        }
     }
 }
 
@@ -86,7 +96,8 @@ impl GrpcStack {
             let status = overloaded(format!("{} calls are under way already", limits.in_flight));
             return Observed::response(status.into_http::<Body>(), observation, ());
         };
-        let timeout = grpc_timeout(request.headers()).unwrap_or(limits.deadline).min(limits.deadline);
+        let longest = if request.uri().path() == UPLOAD { limits.upload_deadline } else { limits.deadline };
+        let timeout = grpc_timeout(request.headers()).unwrap_or(longest).min(longest);
         let lease = LeasedBody::lease(memory);
         let held: (OwnedSemaphorePermit, _) = (permit, lease.clone());
         let mut request = request.map(|body| Body::new(LeasedBody::new(body, limits.message_bytes, lease)));

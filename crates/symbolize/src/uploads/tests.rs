@@ -30,7 +30,8 @@ fn rig(options: UploadOptions) -> Rig {
     let options_of_bucket = Options { prefix: String::new(), provider };
     let bucket = Bucket::connect(&options_of_bucket, bucket::Metrics::unregistered("test")).expect("a bucket");
     let clock = Arc::new(Hand(AtomicI64::new(1_768_478_400 * NANOS_PER_SECOND)));
-    let uploads = Uploads::new(bucket.clone(), options, clock.clone(), Metrics::default()).expect("uploads");
+    let memory = store::Budget::new(1 << 20).account("uploads", 1 << 20);
+    let uploads = Uploads::new(bucket.clone(), options, clock.clone(), memory, Metrics::default()).expect("uploads");
     Rig { uploads, bucket, clock, _directory: directory }
 }
 
