@@ -6,6 +6,7 @@ mod buckets;
 mod exit;
 mod flags;
 mod heap;
+mod juju;
 mod logging;
 mod serve;
 mod signals;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<String>) -> Result<(), Exit> {
+    if let Some("juju") = arguments.first().map(String::as_str) {
+        return juju::run(&arguments[1..]);
+    }
     let (command, arguments) = match arguments.first().map(String::as_str) {
         Some("demo-workload") => (workload::run as fn(&flags::Flags) -> Result<(), Exit>, &arguments[1..]),
         _ => (serve::run as fn(&flags::Flags) -> Result<(), Exit>, &arguments[..]),

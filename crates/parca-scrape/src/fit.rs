@@ -10,9 +10,9 @@ pub fn fit(jobs: Vec<Object>) -> Vec<Object> {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut fitting = Vec::with_capacity(jobs.len());
     for mut job in jobs {
-        let name = match job.get("job_name") {
-            Some(Json::String(name)) if !name.is_empty() => name.clone(),
-            _ => {
+        let name = match name(&job) {
+            Some(name) => name.to_owned(),
+            None => {
                 let job = Json::Object(job).dumps();
                 tracing::warn!(job, "a scrape job without a name is left out: its provider told no `scrape_metadata`");
                 continue;
@@ -28,6 +28,15 @@ pub fn fit(jobs: Vec<Object>) -> Vec<Object> {
         fitting.push(job);
     }
     fitting
+}
+
+/// Whether the job has a name that parca.yaml takes.
+pub fn is_named(job: &Object) -> bool {
+    name(job).is_some()
+}
+
+fn name(job: &Object) -> Option<&str> {
+    job.get("job_name")?.as_str().filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

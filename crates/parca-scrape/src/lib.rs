@@ -8,7 +8,8 @@
 //! the charm that uses it.
 //!
 //! Map: [`provider`] and [`consumer`] the two sides · [`job`] what a job may say · [`topology`] who a unit is ·
-//! [`endpoint`] the checks of a charm's metadata · [`mod@fit`] jobs as parca.yaml takes them.
+//! [`endpoint`] the checks of a charm's metadata · [`mod@fit`] jobs as parca.yaml takes them · [`unit_dump`] what
+//! `juju show-unit` prints.
 
 pub mod consumer;
 pub mod endpoint;
@@ -16,13 +17,14 @@ pub mod fit;
 pub mod job;
 pub mod provider;
 pub mod topology;
+pub mod unit_dump;
 
 pub use consumer::{Defect, Passed, ProfilingEndpointConsumer, TargetsChanged};
 pub use endpoint::{
     CharmMetadata, ConstructorError, RelationInterfaceMismatchError, RelationNotFoundError, RelationRole,
     RelationRoleMismatchError,
 };
-pub use fit::fit;
+pub use fit::{fit, is_named};
 pub use job::{ALLOWED_KEYS, ALLOWED_KEYS_1, DEFAULT_JOB};
 pub use provider::ProfilingEndpointProvider;
 pub use topology::{InvalidUuidError, JujuTopology, ProviderTopology};

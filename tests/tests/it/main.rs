@@ -4,3 +4,4 @@ mod bad_input;
 mod charm_metrics;
 mod crash;
 mod first_minute;
+mod juju_jobs;

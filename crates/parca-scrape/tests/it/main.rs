@@ -3,6 +3,7 @@
 mod consumer;
 mod properties;
 mod provider;
+mod unit_dump;
 mod vectors;
 
 use juju::json::{Json, Object};

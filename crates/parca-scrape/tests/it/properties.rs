@@ -169,7 +169,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 /// Values whose keys are those that are looked for.
-fn any_json() -> impl Strategy<Value = Json> {
+pub(crate) fn any_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::from),
