@@ -21,6 +21,11 @@ impl IngestError {
     pub(crate) fn new(kind: IngestErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
+
+    /// The same, with what was being done in front.
+    pub(crate) fn within(self, context: &str) -> Self {
+        Self { message: format!("{context}: {}", self.message), ..self }
+    }
 }
 
 impl fmt::Display for IngestError {

@@ -1,16 +1,28 @@
 //! Wire formats of profiles to [`Batch`].
 //!
-//! So far pprof, as Parca's `WriteRaw` and the scrape loop bring it. Decoding is all that this crate does:
-//! it never touches storage, the network or the clock (the receive time is handed in).
+//! pprof, as Parca's `WriteRaw` and the scrape loop bring it, and the agent's two Arrow protocols. Decoding is all that
+//! this crate does: it never touches storage, the network or the clock (the receive time is handed in), and no type of a wire
+//! format leaves it.
 //!
-//! Map: [`pprof`] one payload to one batch · `name` which profile types Parca's query language can name ·
-//! [`IngestError`] why a payload was refused, in Parca's words.
+//! Map: [`pprof`] one payload to one batch · [`write_arrow`] and [`v1`] Arrow, with or without stacks · [`arrow`](mod@arrow)
+//! its IPC stream, read in place · [`tables`] a batch under construction · [`demangle`] linkers' names · `name` which
+//! profile types Parca's query language can name · [`IngestError`] why a payload was refused, in Parca's words.
 
+mod arrow;
+mod demangle;
 mod error;
 mod name;
+mod parca;
 mod pprof;
+mod tables;
 
 pub use error::{IngestError, IngestErrorKind};
+pub use parca::{stamped_limits, write_arrow};
 pub use pprof::{check_labels, pprof};
 pub use profile::Batch;
 pub use profile::pprof::{Limits, Scratch};
+
+/// Parca's `Write`: samples, the question for their stacks, the stacks.
+pub mod v1 {
+    pub use crate::parca::{ask, join, write};
+}

@@ -1,4 +1,6 @@
-//! Recorded verdicts of Parca's WriteRaw, case by case.
+//! Wire formats from outside: recorded messages and verdicts, case by case, and bytes that no sender would send.
+
+mod arrow;
 
 use std::path::PathBuf;
 
@@ -15,6 +17,42 @@ fn vectors(file: &str) -> String {
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors")), PathBuf::from);
     let path = folder.join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A file of the conformance suite.
+fn conformance(file: &str) -> Vec<u8> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/conformance")).join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn input(file: &str) -> Vec<u8> {
+    conformance(&format!("inputs/{file}"))
+}
+
+/// `bytes` with one to three of them flipped, dropped, added or repeated, `rounds` times over; the same each run.
+fn harmed(bytes: &[u8], rounds: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = bytes.len() as u64 + 1;
+    let mut below = move |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n.max(1)
+    };
+    (0..rounds).map(move |_| {
+        let mut harmed = bytes.to_vec();
+        for _ in 0..1 + below(3) {
+            let at = below(harmed.len());
+            match below(5) {
+                0 | 1 if at < harmed.len() => harmed[at] ^= 1 << below(8),
+                2 => harmed.truncate(at),
+                3 => harmed.insert(at, below(256) as u8),
+                _ => {
+                    let end = (at + below(30)).min(harmed.len());
+                    let copy = harmed[at..end].to_vec();
+                    harmed.splice(at..at, copy);
+                }
+            }
+        }
+        harmed
+    })
 }
 
 /// Rows as Parca would store them: one per sample and type with a value other than 0.

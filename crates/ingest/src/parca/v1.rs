@@ -1,0 +1,169 @@
+//! `Write`, v1: the sender's samples name stacks by ID, the server asks for stacks, the sender sends them.
+//!
+//! What is kept of a write is both messages in one payload, so that a record of the log needs no other.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::writer::StreamWriter;
+use profile::Batch;
+use profile::pprof::Limits;
+
+use super::frames::Frames;
+use super::rows::{Columns, Rows};
+use super::{VERSION_KEY, malformed};
+use crate::arrow::{Record, Stream};
+use crate::error::{IngestError, IngestErrorKind};
+use crate::tables::{Map, Tables, within};
+
+/// A stack's ID is 16 bytes; nobody needs longer ones.
+const ID_BYTES_MAX: usize = 256;
+
+/// The answer to the samples: an IPC stream with one column, the distinct IDs of their stacks in order of first sight.
+pub fn ask(samples: &[u8], limits: &Limits) -> Result<Vec<u8>, IngestError> {
+    let stream = open(samples, limits)?;
+    let mut batches = stream.batches(limits.frames);
+    let mut ids: Vec<&[u8]> = Vec::new();
+    let mut known: Map<&[u8], ()> = Map::default();
+    let mut rows = 0;
+    while let Some(record) = batches.next()? {
+        rows += record.rows;
+        within("samples", rows, limits.samples)?;
+        // the whole schema is judged now: a sender should not be asked for the stacks of what is refused then
+        let columns = Columns::of(&record)?;
+        for row in 0..record.rows {
+            let id = stack_id(&columns, row)?;
+            if known.insert(id, ()).is_none() {
+                ids.push(id);
+            }
+        }
+    }
+    reply(&ids)
+        .map_err(|error| IngestError::new(IngestErrorKind::Unknown, format!("the reply cannot be written: {error}")))
+}
+
+fn reply(ids: &[&[u8]]) -> Result<Vec<u8>, arrow::error::ArrowError> {
+    let metadata = [(VERSION_KEY.to_owned(), "v1".to_owned())];
+    let field = Field::new("stacktrace_id", DataType::Binary, false);
+    let schema = Arc::new(Schema::new_with_metadata(vec![field], metadata.into()));
+    let column: ArrayRef = Arc::new(BinaryArray::from_vec(ids.to_vec()));
+    let record = RecordBatch::try_new(schema.clone(), vec![column])?;
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+    writer.write(&record)?;
+    writer.into_inner()
+}
+
+/// Both messages as one payload, for [`write`].
+pub fn join(samples: &[u8], locations: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(8 + samples.len() + locations.len());
+    payload.extend_from_slice(&(samples.len() as u64).to_le_bytes());
+    payload.extend_from_slice(samples);
+    payload.extend_from_slice(locations);
+    payload
+}
+
+/// Decodes what [`join`] made. Errors have the codes of Parca's Write; times, labels and types are as in
+/// [`super::write_arrow`]. A function keeps the name that the sender gave it.
+pub fn write(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Batch, IngestError> {
+    let torn = || malformed("a write's samples and stacks are not where they should be");
+    let (length, rest) = payload.split_first_chunk::<8>().ok_or_else(torn)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| torn())?;
+    let (samples, locations) = rest.split_at_checked(length).ok_or_else(torn)?;
+
+    let samples = open(samples, limits)?;
+    let locations =
+        Stream::read(locations, limits.unpacked_bytes).map_err(|error| error.within("failed to create reader"))?;
+    version(&locations).map_err(|error| error.within("failed to add locations record"))?;
+    let records = all(&locations, limits)?;
+    let stacks = Stacks::of(&records)?;
+
+    let mut tables = Tables::new(limits);
+    let mut rows = Rows::default();
+    let mut frames = Frames::default();
+    let mut made: Map<&[u8], u32> = Map::default();
+    let mut scratch = Vec::new();
+    let mut batches = samples.batches(limits.frames);
+    while let Some(record) = batches.next()? {
+        within("samples", rows.len() + record.rows, limits.samples)?;
+        let columns = Columns::of(&record)?;
+        rows.read(&record, &columns, &mut tables, receive_time, |tables, row| {
+            let id = stack_id(&columns, row)?;
+            if let Some(&stack) = made.get(id) {
+                return Ok(stack);
+            }
+            let &(record, row) = stacks.by_id.get(id).ok_or_else(|| {
+                let id = String::from_utf8_lossy(id);
+                malformed(format!(
+                    "failed to add locations record: missing stacktrace ID {id:?} in stacktrace IDs column"
+                ))
+            })?;
+            scratch.clear();
+            let locations = column(&records[record], "locations")?;
+            if let Some(at) = locations.at(row)? {
+                let (range, items) = at.list()?;
+                frames.stack(tables, items, range, &mut scratch)?;
+            }
+            let stack = tables.stack(&scratch)?;
+            made.insert(id, stack);
+            Ok(stack)
+        })?;
+    }
+    rows.into_batch(tables)
+}
+
+fn open<'a>(samples: &'a [u8], limits: &Limits) -> Result<Stream<'a>, IngestError> {
+    let stream =
+        Stream::read(samples, limits.unpacked_bytes).map_err(|error| error.within("failed to create reader"))?;
+    version(&stream).map_err(|error| error.within("failed to add sample record"))?;
+    Ok(stream)
+}
+
+/// v2's samples name their stacks by ID too, so that a mixed sender is understood.
+fn version(stream: &Stream<'_>) -> Result<(), IngestError> {
+    match stream.metadata(VERSION_KEY) {
+        Some("v1" | "v2") => Ok(()),
+        Some(other) => Err(malformed(format!("unsupported schema version {other:?}"))),
+        None => Err(malformed("missing schema version in metadata")),
+    }
+}
+
+fn all<'s>(stream: &'s Stream<'_>, limits: &Limits) -> Result<Vec<Record<'s>>, IngestError> {
+    let mut records = Vec::new();
+    let mut batches = stream.batches(limits.frames);
+    while let Some(record) = batches.next()? {
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// Where the stacks lie: record and row, by ID.
+struct Stacks<'s> {
+    by_id: Map<&'s [u8], (usize, usize)>,
+}
+
+impl<'s> Stacks<'s> {
+    fn of(records: &[Record<'s>]) -> Result<Self, IngestError> {
+        let mut by_id = Map::default();
+        for (ix, record) in records.iter().enumerate() {
+            let ids = column(record, "stacktrace_id")?;
+            column(record, "locations")?;
+            for row in 0..record.rows {
+                if let Some(id) = ids.text(row)? {
+                    by_id.entry(id).or_insert((ix, row));
+                }
+            }
+        }
+        Ok(Self { by_id })
+    }
+}
+
+fn column<'r, 's>(record: &'r Record<'s>, name: &str) -> Result<&'r crate::arrow::Column<'s>, IngestError> {
+    record.column(name).ok_or_else(|| malformed(format!("failed to add locations record: missing column {name:?}")))
+}
+
+fn stack_id<'s>(columns: &Columns<'_, 's>, row: usize) -> Result<&'s [u8], IngestError> {
+    let id = columns.stacktrace_id.text(row)?.unwrap_or_default();
+    within("bytes of a stack's ID", id.len(), ID_BYTES_MAX)?;
+    Ok(id)
+}
