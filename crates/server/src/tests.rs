@@ -1,5 +1,6 @@
 //! The server as its clients see it: real store and engine in a fresh directory, requests in and responses out.
 
+mod arrow;
 mod bad_input;
 mod debuginfo;
 mod protocols;
@@ -40,7 +41,17 @@ impl Rig {
     }
 
     fn with(options: ServerOptions) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        Self::within(tempfile::tempdir().expect("a directory"), options)
+    }
+
+    /// The same store, opened again: what is in memory only is gone, the log is replayed.
+    fn restarted(self) -> Self {
+        let Self { server, store, _directory: directory } = self;
+        drop((server, store));
+        Self::within(directory, ServerOptions::default())
+    }
+
+    fn within(directory: tempfile::TempDir, options: ServerOptions) -> Self {
         let environment = Environment::local(directory.path()).expect("a disk");
         let clock = environment.clock.clone();
         let replay = Arc::new(Replay::new(options.ingest));

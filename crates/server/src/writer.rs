@@ -16,19 +16,41 @@ use crate::grpc::lease::refused;
 use crate::grpc::stack::overloaded_for;
 use crate::work::Workers;
 
-/// [`Record::kind`] of a pprof as `WriteRaw` and scraping receive it.
-const KIND_PPROF: u8 = 1;
-
 /// [`Record::version`]: of the rules by which a payload becomes a batch.
 const RULES_VERSION: u16 = 1;
 
-/// A profile on its way in.
+/// What a payload is. The numbers are [`Record::kind`] and stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// As `WriteRaw` and scraping receive it.
+    Pprof = 1,
+    /// The IPC stream of `WriteArrow`.
+    ArrowV2 = 2,
+    /// Both messages of a `Write`, as [`ingest::v1::join`] lays them out.
+    ArrowV1 = 3,
+}
+
+impl Format {
+    fn of(kind: u8) -> Option<Self> {
+        [Self::Pprof, Self::ArrowV2, Self::ArrowV1].into_iter().find(|format| *format as u8 == kind)
+    }
+}
+
+/// Profiles on their way in.
 pub(crate) struct Incoming {
-    /// `__name__` included.
+    pub(crate) format: Format,
+    /// Of a pprof, `__name__` included; the others bring their own.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) payload: Bytes,
     /// How many executables the sender described; must be none, or one per mapping.
     pub(crate) executables: usize,
+}
+
+impl Incoming {
+    /// A message that says all about itself.
+    pub(crate) fn message(format: Format, payload: Bytes) -> Self {
+        Self { format, labels: Vec::new(), payload, executables: 0 }
+    }
 }
 
 /// Cheap to clone.
@@ -74,6 +96,12 @@ impl Writer {
         let inner = self.inner.clone();
         self.inner.workers.run(deadline, move |_| inner.write(incoming, &sender, receive_time)).await?
     }
+
+    /// The stacks that a sender of `Write` must send after `samples`: the reply's record.
+    pub(crate) async fn ask(&self, samples: Bytes, deadline: Option<Instant>) -> Result<Vec<u8>, Status> {
+        let ask = move |_| ingest::v1::ask(&samples, &ingest::stamped_limits()).map_err(ingest_status);
+        self.inner.workers.run(deadline, ask).await?
+    }
 }
 
 impl Inner {
@@ -83,9 +111,9 @@ impl Inner {
         let mut samples = 0;
         // what the batches hold until the store has them
         let mut lease = self.memory.empty_lease();
-        for Incoming { labels, payload, executables } in incoming {
+        for Incoming { format, labels, payload, executables } in incoming {
             let record = Record {
-                kind: KIND_PPROF,
+                kind: format as u8,
                 version: RULES_VERSION,
                 tenant: String::new(),
                 receive_time,
@@ -93,7 +121,7 @@ impl Inner {
                 labels,
                 payload,
             };
-            let batch = decode(&record, &self.limits).map_err(ingest_status)?;
+            let batch = decode(format, &record, &self.limits).map_err(ingest_status)?;
             let mappings = batch.symbols.mappings.len();
             if executables > 0 && executables != mappings {
                 return Err(Status::invalid_argument(format!(
@@ -111,10 +139,16 @@ impl Inner {
     }
 }
 
-fn decode(record: &Record, limits: &Limits) -> Result<Batch, IngestError> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        ingest::pprof(record.labels.clone(), &record.payload, record.receive_time, limits, scratch)
-    })
+/// `limits` are those of a pprof; messages of stamped samples have their own.
+fn decode(format: Format, record: &Record, limits: &Limits) -> Result<Batch, IngestError> {
+    let (payload, time) = (&record.payload, record.receive_time);
+    match format {
+        Format::Pprof => {
+            SCRATCH.with_borrow_mut(|scratch| ingest::pprof(record.labels.clone(), payload, time, limits, scratch))
+        }
+        Format::ArrowV2 => ingest::write_arrow(payload, time, &ingest::stamped_limits()),
+        Format::ArrowV1 => ingest::v1::write(payload, time, &ingest::stamped_limits()),
+    }
 }
 
 /// Bytes that a batch holds, near enough for a lease.
@@ -143,17 +177,17 @@ impl Replay {
 
 impl ReplayDecoder for Replay {
     fn decode(&self, record: &Record) -> Result<Batch, String> {
-        match record.kind {
-            KIND_PPROF => decode(record, &self.limits).map_err(|error| error.to_string()),
-            kind => Err(format!("records of kind {kind} are from a newer version")),
-        }
+        let Some(format) = Format::of(record.kind) else {
+            return Err(format!("records of kind {} are from a newer version", record.kind));
+        };
+        decode(format, record, &self.limits).map_err(|error| error.to_string())
     }
 }
 
 impl Sink for Writer {
     async fn write(&self, scraped: Scraped) -> Result<Written, SinkError> {
         let Scraped { job, labels, body, receive_time_ns, normalized_addresses: _ } = scraped;
-        let incoming = Incoming { labels, payload: body, executables: 0 };
+        let incoming = Incoming { format: Format::Pprof, labels, payload: body, executables: 0 };
         match Writer::write(self, vec![incoming], job, Some(receive_time_ns), None).await {
             Ok(samples) => Ok(Written { samples }),
             Err(status) => {

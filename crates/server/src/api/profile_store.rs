@@ -1,15 +1,23 @@
 //! `ProfileStoreService`: profiles that are pushed.
 
-use std::time::Instant;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Agents, deadline, unimplemented};
+use super::{Agents, deadline};
 use crate::listener::Peer;
 use crate::proto::parca::profilestore::v1alpha1::profile_store_service_server::ProfileStoreService;
 use crate::proto::parca::profilestore::v1alpha1::*;
-use crate::writer::{Incoming, Writer};
+use crate::writer::{Format, Incoming, Writer, ingest_status};
 
+/// Within which a sender of `Write` must have sent its stacks; Parca's.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
 pub(crate) struct ProfileStoreApi {
     pub(crate) writer: Writer,
     pub(crate) agents: Agents,
@@ -20,8 +28,7 @@ impl ProfileStoreService for ProfileStoreApi {
     async fn write_raw(&self, request: Request<WriteRawRequest>) -> Result<Response<WriteRawResponse>, Status> {
         let began = Instant::now();
         let deadline = deadline(&request);
-        let address =
-            request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical().to_string()).unwrap_or_default();
+        let address = address(&request);
         // `tenant` and `normalized` are ignored, as in Parca
         let series = request.into_inner().series;
         let agent = agent_id(&series, &address);
@@ -33,14 +40,63 @@ impl ProfileStoreService for ProfileStoreApi {
         written.map(|_| Response::new(WriteRawResponse {}))
     }
 
-    type WriteStream = tokio_stream::Empty<Result<WriteResponse, Status>>;
+    type WriteStream = Pin<Box<dyn Stream<Item = Result<WriteResponse, Status>> + Send>>;
 
-    async fn write(&self, _: Request<Streaming<WriteRequest>>) -> Result<Response<Self::WriteStream>, Status> {
-        unimplemented("Write")
+    async fn write(&self, request: Request<Streaming<WriteRequest>>) -> Result<Response<Self::WriteStream>, Status> {
+        let began = Instant::now();
+        let address = address(&request);
+        let until = deadline(&request).map_or(began + HANDSHAKE_MAX, |deadline| deadline.min(began + HANDSHAKE_MAX));
+        let mut requests = request.into_inner();
+        let asked = async {
+            let samples = next_record(&mut requests, until).await?;
+            let question = self.writer.ask(samples.clone(), Some(until)).await?;
+            Ok((samples, question))
+        };
+        let (samples, question) = match asked.await {
+            Ok(asked) => asked,
+            Err(status) => {
+                self.agents.pushed(address, began, Err(&status));
+                return Err(status);
+            }
+        };
+        let api = self.clone();
+        let stacks = async move {
+            let written = async {
+                let locations = next_record(&mut requests, until).await?;
+                let payload = Bytes::from(ingest::v1::join(&samples, &locations));
+                let incoming = Incoming::message(Format::ArrowV1, payload);
+                api.writer.write(vec![incoming], address.clone(), None, Some(until)).await
+            };
+            let written = written.await;
+            api.agents.pushed(address, began, written.as_ref().map(|_| ()));
+            written.err().map(Err)
+        };
+        let reply = tokio_stream::once(Ok(WriteResponse { record: question.into() }));
+        let refusal = stacks.into_stream().filter_map(|refusal| refusal);
+        Ok(Response::new(Box::pin(reply.chain(refusal))))
     }
 
-    async fn write_arrow(&self, _: Request<WriteArrowRequest>) -> Result<Response<WriteArrowResponse>, Status> {
-        unimplemented("WriteArrow")
+    async fn write_arrow(&self, request: Request<WriteArrowRequest>) -> Result<Response<WriteArrowResponse>, Status> {
+        let began = Instant::now();
+        let (deadline, address) = (deadline(&request), address(&request));
+        let incoming = Incoming::message(Format::ArrowV2, request.into_inner().ipc_buffer);
+        let written = self.writer.write(vec![incoming], address.clone(), None, deadline).await;
+        self.agents.pushed(address, began, written.as_ref().map(|_| ()));
+        written.map(|_| Response::new(WriteArrowResponse {}))
+    }
+}
+
+fn address<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical().to_string()).unwrap_or_default()
+}
+
+/// The next message of a `Write`; Parca's words where there is none.
+async fn next_record(requests: &mut Streaming<WriteRequest>, until: Instant) -> Result<Bytes, Status> {
+    match tokio::time::timeout_at(until.into(), requests.message()).await {
+        Ok(Ok(Some(request))) => Ok(request.record),
+        Ok(Ok(None)) => Err(Status::invalid_argument("failed to receive request: EOF")),
+        Ok(Err(status)) => Err(status),
+        Err(_elapsed) => Err(Status::deadline_exceeded(format!("no message within {HANDSHAKE_MAX:?}"))),
     }
 }
 
@@ -57,10 +113,15 @@ fn incoming(series: Vec<RawProfileSeries>) -> Result<Vec<Incoming>, Status> {
     for RawProfileSeries { labels, samples } in series {
         let labels: Vec<(String, String)> =
             labels.unwrap_or_default().labels.into_iter().map(|label| (label.name, label.value)).collect();
-        ingest::check_labels(&labels).map_err(crate::writer::ingest_status)?;
+        ingest::check_labels(&labels).map_err(ingest_status)?;
         for RawSample { raw_profile, executable_info } in samples {
             let executables = executable_info.len();
-            incoming.push(Incoming { labels: labels.clone(), payload: raw_profile, executables });
+            incoming.push(Incoming {
+                format: Format::Pprof,
+                labels: labels.clone(),
+                payload: raw_profile,
+                executables,
+            });
         }
     }
     Ok(incoming)
