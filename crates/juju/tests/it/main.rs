@@ -1,0 +1,3 @@
+//! The SDK against the real things.
+
+mod pebble;
