@@ -1,5 +1,5 @@
-//! From what was read to what shall stand in our bags: the relations by which others watch Decima, and by which it hands on
-//! logs, traces and its place in a mesh.
+//! From what was read to what shall stand in our bags: the relations by which others reach and watch Decima, and by which it
+//! hands on profiles, logs, traces and its place in a mesh.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,10 @@ use crate::identity::HTTP_PORT;
 use crate::relation::prometheus_scrape::Scheme;
 use crate::relation::slos::Objectives;
 use crate::relation::tracing::Protocol;
-use crate::relation::{catalogue, grafana_dashboard, grafana_source, logging, mesh, prometheus_scrape, slos, tracing};
+use crate::relation::{
+    catalogue, grafana_dashboard, grafana_source, ingress, logging, mesh, profiling, prometheus_scrape, s3, slos,
+    store, tracing,
+};
 
 /// Where Decima is reached.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,14 @@ impl External<'_> {
 }
 
 impl Reach<'_> {
+    /// Where agents push profiles, and whether without TLS.
+    fn store(&self) -> (&str, bool) {
+        match &self.external {
+            Some(external) => (external.host, external.scheme != "https"),
+            None => (&self.identity.fqdn, self.ca.is_none()),
+        }
+    }
+
     /// Where people find the screen.
     pub fn url(&self) -> String {
         let scheme = if self.ca.is_some() { "https" } else { "http" };
@@ -61,6 +72,9 @@ pub fn desire(snapshot: &Snapshot, reach: Reach<'_>, desired: &mut Desired) {
     for relation in snapshot.relations("grafana-source") {
         set_unit(desired, relation, grafana_source::unit_bag());
     }
+    for relation in snapshot.relations("self-profiling-endpoint") {
+        set_unit(desired, relation, profiling::unit_bag(identity));
+    }
     // what follows is the leader's, as the bags are
     if !snapshot.leader {
         return;
@@ -78,6 +92,11 @@ pub fn desire(snapshot: &Snapshot, reach: Reach<'_>, desired: &mut Desired) {
         grafana_source::app_bag(relation, identity, reach.ca.is_some(), external.as_deref())
     });
     set("grafana-dashboard", &|relation| grafana_dashboard::app_bag(relation, identity, random_uuid));
+    set("ingress", &|relation| ingress::app_bag(relation, identity, reach.ca.is_some()));
+    set("self-profiling-endpoint", &|relation| profiling::app_bag(relation, identity, reach.ca));
+    let (host, insecure) = reach.store();
+    set("parca-store-endpoint", &|_| store::app_bag(host, insecure));
+    set("s3", &|_| s3::app_bag());
     set("catalogue", &|_| catalogue::app_bag(&reach.url()));
     set("logging", &|relation| logging::app_bag(relation, identity));
     set("charm-tracing", &|relation| tracing::app_bag(relation, Protocol::OtlpHttp));

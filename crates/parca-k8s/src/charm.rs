@@ -1,37 +1,45 @@
 //! One dispatch: read, reconcile, apply; then the trace of it.
 //!
 //! [`reconcile`] is pure. What it does not decide is done here in one fixed order, so that a hook that fails has said as much as
-//! it could: the mesh's labels in Kubernetes, then all that Juju is told, then the trace.
+//! it could: the mesh's labels in Kubernetes, the workload, then all that Juju is told, then the trace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use juju::agent::Bags;
+use juju::pebble::{Pebble, PebbleError};
 use juju::{Desired, Dispatch, Juju, Port, Snapshot, Status, ToolError};
 
 use crate::Identity;
 use crate::bags::{self, MeshLabels, Reach};
 use crate::http::Resolve;
 use crate::identity::{GRPC_PORT, HTTP_PORT};
-use crate::kubernetes::{self, Account, Workload};
+use crate::kubernetes::{self, Account};
 use crate::relation::tracing::{Protocol, endpoint};
+use crate::relation::{ingress, logging, profiling, s3, store};
 use crate::traces::{self, Trace};
+use crate::workload::{CONTAINER, Certificate, Settled, Workload};
 
 const OURS: Bags = Bags { local_app: true, ..Bags::NONE };
 
 /// Every endpoint whose relations count, and what is read of each.
-pub const ENDPOINTS: [(&str, Bags); 14] = [
+pub const ENDPOINTS: [(&str, Bags); 18] = [
     ("catalogue", OURS),
     ("charm-tracing", Bags { app_data: true, ..OURS }),
+    ("external-parca-store-endpoint", Bags::APP),
     ("grafana-dashboard", OURS),
     ("grafana-source", Bags { local_unit: true, ..OURS }),
+    ("ingress", Bags { app_data: true, ..OURS }),
     ("logging", Bags { units: true, unit_data: true, ..OURS }),
     ("metrics-endpoint", Bags { local_unit: true, ..OURS }),
     ("parca-peers", Bags::UNITS),
     ("parca-store-endpoint", OURS),
+    ("profiling-endpoint", Bags::REMOTE),
     ("provide-cmr-mesh", Bags::APP),
     ("require-cmr-mesh", OURS),
-    ("self-profiling-endpoint", OURS),
+    ("s3", Bags { app_data: true, ..OURS }),
+    ("self-profiling-endpoint", Bags { local_unit: true, ..OURS }),
     ("service-mesh", Bags { app_data: true, ..OURS }),
     ("slos", OURS),
     ("workload-tracing", Bags { app_data: true, ..OURS }),
@@ -46,42 +54,176 @@ pub struct Outside<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The folder of the service account.
     pub account: &'a Path,
+    /// The workload's container.
+    pub pebble: &'a dyn Pebble,
+}
+
+/// Why a hook has to end with an error, so that Juju tries it again.
+#[derive(Debug)]
+pub enum Failure {
+    Tool(ToolError),
+    Pebble(PebbleError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Tool(error) => error.fmt(f),
+            Failure::Pebble(error) => write!(f, "container {CONTAINER}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<ToolError> for Failure {
+    fn from(error: ToolError) -> Failure {
+        Failure::Tool(error)
+    }
+}
+
+impl From<PebbleError> for Failure {
+    fn from(error: PebbleError) -> Failure {
+        Failure::Pebble(error)
+    }
+}
+
+/// What should be: all that Juju is told, and the workload, which is left alone while there are other units.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wish {
+    pub desired: Desired,
+    pub workload: Option<Workload>,
+    /// Results of the action, if this is one.
+    pub results: BTreeMap<String, String>,
 }
 
 /// Does what the event asks for, which is the same for all events: brings about what should be.
 ///
 /// # Errors
-/// A hook tool that failed: the hook has to end with an error, so that Juju tries it again.
-pub fn dispatch(juju: &Juju<'_>, dispatch: &Dispatch, outside: &Outside<'_>) -> Result<(), ToolError> {
+/// See [`Failure`].
+pub fn dispatch(juju: &Juju<'_>, dispatch: &Dispatch, outside: &Outside<'_>) -> Result<(), Failure> {
     let mut trace = Trace::begin(&dispatch.event.name());
     let identity = Identity { model: dispatch.model.clone(), unit: dispatch.unit.clone(), fqdn: outside.fqdn.clone() };
     let snapshot = spanned(&mut trace, "read", || Snapshot::read(juju, dispatch, &ENDPOINTS))?;
-    let mut desired = reconcile(&snapshot, &identity);
-    if let Err(error) = spanned(&mut trace, "mesh labels", || label(&snapshot, &identity, outside)) {
+    let done = act(juju, &snapshot, &identity, outside, &mut trace);
+    if let Some(mut trace) = trace {
+        trace.end(done.as_ref().err().map(ToString::to_string));
+        send(&trace, &snapshot, &identity, outside);
+    }
+    done
+}
+
+fn act(
+    juju: &Juju<'_>,
+    snapshot: &Snapshot,
+    identity: &Identity,
+    outside: &Outside<'_>,
+    trace: &mut Option<Trace>,
+) -> Result<(), Failure> {
+    let Wish { mut desired, workload, results } = reconcile(snapshot, identity, None);
+    if let Err(error) = spanned(trace, "mesh labels", || label(snapshot, identity, outside)) {
         tracing::warn!(%error, "the mesh's labels are not settled");
         desired.unit_status.push(error.status(identity.app()));
     }
-    let applied = spanned(&mut trace, "apply", || juju::apply(juju, dispatch, &desired));
-    if let Some(mut trace) = trace {
-        trace.end(applied.as_ref().err().map(ToString::to_string));
-        send(&trace, &snapshot, &identity, outside);
+    if let Some(workload) = workload {
+        let settled = spanned(trace, "workload", || workload.settle(outside.pebble, identity))?;
+        tell(settled, &mut desired);
     }
-    applied.map(drop)
+    spanned(trace, "apply", || {
+        juju.action_set(&results)?;
+        juju::apply(juju, &snapshot.dispatch, &desired)
+    })?;
+    Ok(())
 }
 
-/// What should be. Writes nothing, asks nobody.
-pub fn reconcile(snapshot: &Snapshot, identity: &Identity) -> Desired {
+/// What should be, with the certificate that our ports have. Writes nothing, asks nobody.
+pub fn reconcile(snapshot: &Snapshot, identity: &Identity, certificate: Option<Certificate>) -> Wish {
     let mut desired = Desired::default();
     if is_scaled(snapshot) {
         let app = identity.app();
         let message = format!("You can't scale up {app}. Deploy a new application instead.");
         desired.unit_status.push(Status::blocked(message));
-        return desired;
+        return Wish { desired, ..Wish::default() };
     }
+    let external = snapshot.relation("ingress").and_then(ingress::external);
+    let reach = Reach { identity, ca: certificate.as_ref().map(|certificate| certificate.ca.as_str()), external };
     desired.ports = Some(BTreeSet::from([Port::tcp(GRPC_PORT), Port::tcp(HTTP_PORT)]));
-    let reach = Reach { identity, ca: None, external: None };
+    desired.unit_status.push(Status::active(format!("UI ready at {}", reach.url())));
     bags::desire(snapshot, reach, &mut desired);
-    desired
+    let results = match snapshot.event().action() {
+        Some(action) if action.name == "list-endpoints" => endpoints(reach),
+        _ => BTreeMap::new(),
+    };
+    let workload = workload(snapshot, identity, certificate.clone(), &mut desired);
+    Wish { desired, workload: Some(workload), results }
+}
+
+fn workload(
+    snapshot: &Snapshot,
+    identity: &Identity,
+    certificate: Option<Certificate>,
+    desired: &mut Desired,
+) -> Workload {
+    let mut blocked = |why: String| desired.unit_status.push(Status::blocked(why));
+    let config = &snapshot.config;
+    let persistence = config.get_or("enable-persistence", false).unwrap_or_else(|error| {
+        blocked(error.to_string());
+        false
+    });
+    let memory = config.get_or("memory-storage-limit", 0).unwrap_or_else(|error| {
+        blocked(error.to_string());
+        0
+    });
+    let store = store::remote(snapshot.relations("external-parca-store-endpoint")).unwrap_or_else(|why| {
+        blocked(why);
+        None
+    });
+    let mut jobs = profiling::jobs(snapshot.relations("profiling-endpoint"));
+    if snapshot.relation("self-profiling-endpoint").is_none() {
+        jobs.push(profiling::own_job(identity, certificate.as_ref().map(|certificate| certificate.ca.as_str())));
+        jobs = parca_scrape::fit(jobs);
+    }
+    let receivers = snapshot.relations("workload-tracing");
+    Workload {
+        persistence,
+        memory,
+        jobs,
+        bucket: s3::bucket(snapshot.relations("s3")),
+        store,
+        certificate,
+        otlp: receivers.filter_map(|relation| endpoint(relation, Protocol::OtlpGrpc)).next(),
+        logs: logging::endpoints(snapshot.relations("logging")),
+    }
+}
+
+/// The results of `list-endpoints`. As in the Python charm, the direct URL has the scheme of the ingress where that ends TLS.
+fn endpoints(reach: Reach<'_>) -> BTreeMap<String, String> {
+    let fqdn = &reach.identity.fqdn;
+    let https = reach.ca.is_some() || reach.external.is_some_and(|external| external.scheme == "https");
+    let scheme = if https { "https" } else { "http" };
+    let mut results = vec![
+        ("direct-http-url", format!("{scheme}://{fqdn}:{HTTP_PORT}")),
+        ("direct-grpc-url", format!("{fqdn}:{GRPC_PORT}")),
+    ];
+    if let Some(external) = reach.external {
+        results.push(("ingressed-http-url", external.url()));
+        results.push(("ingressed-grpc-url", format!("{}:{GRPC_PORT}", external.host)));
+    }
+    results.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Adds what the workload is like to what Juju is told.
+fn tell(settled: Settled, desired: &mut Desired) {
+    match settled {
+        Settled::Running { version } => desired.workload_version = version,
+        Settled::Down => {
+            desired.unit_status.push(Status::waiting(format!("Waiting for containers: ['{CONTAINER}']...")));
+        }
+        Settled::Failing(why) => {
+            tracing::error!(why, "the workload does not stay up");
+            desired.unit_status.push(Status::blocked("the workload does not stay up: see the container's log"));
+        }
+    }
 }
 
 /// There are other units. Parca keeps no state in common with others, so each would have a part of the profiles.
@@ -95,7 +237,7 @@ fn label(snapshot: &Snapshot, identity: &Identity, outside: &Outside<'_>) -> Res
         return Ok(());
     }
     let account = Account::read(outside.variable, outside.account)?;
-    let mut workload = Workload::new(&account, &identity.model.name, identity.app(), outside.resolve)?;
+    let mut workload = kubernetes::Workload::new(&account, &identity.model.name, identity.app(), outside.resolve)?;
     match wish {
         MeshLabels::Leave => Ok(()),
         MeshLabels::Settle(labels) => workload.settle(&labels),

@@ -7,7 +7,7 @@
 //! with a deadline.
 //!
 //! Map: [`identity`] who the unit is · [`relation`] one module per relation · [`bags`] all of
-//! them together · [`charm`] one dispatch from end to end · [`promql`] matchers into queries · [`xz`] the
+//! them together · [`workload`] Decima in its container · [`charm`] one dispatch from end to end · [`promql`] matchers into queries · [`xz`] the
 //! dashboard's compression · [`http`] a small client · [`kubernetes`] labels of the workload · [`traces`] the charm's own traces.
 
 pub mod bags;
@@ -18,6 +18,7 @@ pub mod kubernetes;
 pub mod promql;
 pub mod relation;
 pub mod traces;
+pub mod workload;
 pub mod xz;
 
 pub use identity::Identity;

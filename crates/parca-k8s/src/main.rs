@@ -11,10 +11,12 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use juju::log::{JujuLog, Lines};
+use juju::pebble::Client;
 use juju::tools::SpawnedTools;
 use juju::{Dispatch, Juju};
 use parca_k8s::charm::{self, Outside};
 use parca_k8s::kubernetes::ACCOUNT;
+use parca_k8s::workload::CONTAINER;
 use tracing::Level;
 
 fn main() -> ExitCode {
@@ -30,7 +32,9 @@ fn main() -> ExitCode {
     // nothing else in this process sets one
     let _ = tracing::subscriber::set_global_default(JujuLog::new(lines.clone(), Level::INFO));
     let juju = Juju::new(&SpawnedTools, &dispatch);
-    let outside = Outside { fqdn: fqdn(), resolve: &resolve, variable: &variable, account: Path::new(ACCOUNT) };
+    let pebble = Client::of_container(CONTAINER);
+    let outside =
+        Outside { fqdn: fqdn(), resolve: &resolve, variable: &variable, account: Path::new(ACCOUNT), pebble: &pebble };
     let result = charm::dispatch(&juju, &dispatch, &outside);
     if let Err(error) = lines.flush(&juju) {
         eprintln!("{error}");

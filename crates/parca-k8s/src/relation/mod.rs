@@ -6,10 +6,14 @@
 pub mod catalogue;
 pub mod grafana_dashboard;
 pub mod grafana_source;
+pub mod ingress;
 pub mod logging;
 pub mod mesh;
+pub mod profiling;
 pub mod prometheus_scrape;
+pub mod s3;
 pub mod slos;
+pub mod store;
 pub mod tracing;
 
 use juju::json::Json;
