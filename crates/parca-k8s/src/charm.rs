@@ -9,12 +9,14 @@ use std::path::Path;
 
 use juju::agent::Bags;
 use juju::pebble::{Pebble, PebbleError};
-use juju::{Desired, Dispatch, Juju, Port, Snapshot, Status, ToolError};
+use juju::{Desired, DesiredBags, Dispatch, Event, Juju, Port, Snapshot, Status, ToolError};
 
 use crate::Identity;
 use crate::bags::{self, MeshLabels, Reach};
+use crate::certificates::{self, Tls};
 use crate::http::Resolve;
 use crate::identity::{GRPC_PORT, HTTP_PORT};
+use crate::keys::KeyError;
 use crate::kubernetes::{self, Account};
 use crate::relation::tracing::{Protocol, endpoint};
 use crate::relation::{ingress, logging, profiling, s3, store};
@@ -24,8 +26,9 @@ use crate::workload::{CONTAINER, Certificate, Settled, Workload};
 const OURS: Bags = Bags { local_app: true, ..Bags::NONE };
 
 /// Every endpoint whose relations count, and what is read of each.
-pub const ENDPOINTS: [(&str, Bags); 18] = [
+pub const ENDPOINTS: [(&str, Bags); 19] = [
     ("catalogue", OURS),
+    ("certificates", Bags { app_data: true, local_unit: true, ..Bags::NONE }),
     ("charm-tracing", Bags { app_data: true, ..OURS }),
     ("external-parca-store-endpoint", Bags::APP),
     ("grafana-dashboard", OURS),
@@ -63,12 +66,14 @@ pub struct Outside<'a> {
 pub enum Failure {
     Tool(ToolError),
     Pebble(PebbleError),
+    Key(KeyError),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Tool(error) => error.fmt(f),
+            Failure::Key(error) => error.fmt(f),
             Failure::Pebble(error) => write!(f, "container {CONTAINER}: {error}"),
         }
     }
@@ -79,6 +84,15 @@ impl std::error::Error for Failure {}
 impl From<ToolError> for Failure {
     fn from(error: ToolError) -> Failure {
         Failure::Tool(error)
+    }
+}
+
+impl From<certificates::Error> for Failure {
+    fn from(error: certificates::Error) -> Failure {
+        match error {
+            certificates::Error::Tool(error) => Failure::Tool(error),
+            certificates::Error::Key(error) => Failure::Key(error),
+        }
     }
 }
 
@@ -120,7 +134,8 @@ fn act(
     outside: &Outside<'_>,
     trace: &mut Option<Trace>,
 ) -> Result<(), Failure> {
-    let Wish { mut desired, workload, results } = reconcile(snapshot, identity, None);
+    let tls = if is_scaled(snapshot) { Tls::default() } else { certificates::settle(juju, snapshot, identity)? };
+    let Wish { mut desired, workload, results } = reconcile(snapshot, identity, &tls);
     if let Err(error) = spanned(trace, "mesh labels", || label(snapshot, identity, outside)) {
         tracing::warn!(%error, "the mesh's labels are not settled");
         desired.unit_status.push(error.status(identity.app()));
@@ -137,7 +152,7 @@ fn act(
 }
 
 /// What should be, with the certificate that our ports have. Writes nothing, asks nobody.
-pub fn reconcile(snapshot: &Snapshot, identity: &Identity, certificate: Option<Certificate>) -> Wish {
+pub fn reconcile(snapshot: &Snapshot, identity: &Identity, tls: &Tls) -> Wish {
     let mut desired = Desired::default();
     if is_scaled(snapshot) {
         let app = identity.app();
@@ -146,15 +161,19 @@ pub fn reconcile(snapshot: &Snapshot, identity: &Identity, certificate: Option<C
         return Wish { desired, ..Wish::default() };
     }
     let external = snapshot.relation("ingress").and_then(ingress::external);
-    let reach = Reach { identity, ca: certificate.as_ref().map(|certificate| certificate.ca.as_str()), external };
+    let reach = Reach { identity, ca: tls.certificate.as_ref().map(|certificate| certificate.ca.as_str()), external };
     desired.ports = Some(BTreeSet::from([Port::tcp(GRPC_PORT), Port::tcp(HTTP_PORT)]));
     desired.unit_status.push(Status::active(format!("UI ready at {}", reach.url())));
     bags::desire(snapshot, reach, &mut desired);
+    if let Some((id, bag)) = &tls.bag {
+        let bags = DesiredBags { endpoint: "certificates".to_owned(), unit: bag.clone(), ..DesiredBags::default() };
+        desired.bags.insert(*id, bags);
+    }
     let results = match snapshot.event().action() {
         Some(action) if action.name == "list-endpoints" => endpoints(reach),
         _ => BTreeMap::new(),
     };
-    let workload = workload(snapshot, identity, certificate.clone(), &mut desired);
+    let workload = workload(snapshot, identity, tls.serving.clone(), &mut desired);
     Wish { desired, workload: Some(workload), results }
 }
 
@@ -193,6 +212,7 @@ fn workload(
         certificate,
         otlp: receivers.filter_map(|relation| endpoint(relation, Protocol::OtlpGrpc)).next(),
         logs: logging::endpoints(snapshot.relations("logging")),
+        logs_are_news: snapshot.event().relation("logging").is_some() || matches!(snapshot.event(), Event::Pebble(_)),
     }
 }
 

@@ -7,13 +7,17 @@
 //! with a deadline.
 //!
 //! Map: [`identity`] who the unit is · [`relation`] one module per relation · [`bags`] all of
-//! them together · [`workload`] Decima in its container · [`charm`] one dispatch from end to end · [`promql`] matchers into queries · [`xz`] the
+//! them together · [`workload`] Decima in its container · [`certificates`], [`keys`],
+//! [`der`] its TLS · [`charm`] one dispatch from end to end · [`promql`] matchers into queries · [`xz`] the
 //! dashboard's compression · [`http`] a small client · [`kubernetes`] labels of the workload · [`traces`] the charm's own traces.
 
 pub mod bags;
+pub mod certificates;
 pub mod charm;
+pub mod der;
 pub mod http;
 pub mod identity;
+pub mod keys;
 pub mod kubernetes;
 pub mod promql;
 pub mod relation;

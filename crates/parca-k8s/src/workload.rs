@@ -65,6 +65,9 @@ pub struct Workload {
     pub otlp: Option<String>,
     /// Pebble's log targets, by unit of Loki.
     pub logs: BTreeMap<juju::UnitName, String>,
+    /// The first log target waits for an event that brings it, or brings the container up, as in the Python charm; from then on
+    /// targets follow at every event.
+    pub logs_are_news: bool,
 }
 
 /// What came of settling.
@@ -182,6 +185,9 @@ impl Workload {
             pebble.do_services(ServiceAction::Start, &[CONTAINER])?;
         }
         let targets = plan.get("log-targets").and_then(Json::as_object).cloned().unwrap_or_default();
+        if !self.logs_are_news && targets.is_empty() {
+            return Ok(());
+        }
         if let Some(layer) = logging::layer(&self.logs, &targets, identity) {
             pebble.add_layer(LOG_LAYER, &layer, true)?;
         }

@@ -4,6 +4,7 @@
 //! side's units are woken by bytes, not by meaning.
 
 pub mod catalogue;
+pub mod certificates;
 pub mod grafana_dashboard;
 pub mod grafana_source;
 pub mod ingress;
