@@ -1,6 +1,7 @@
 //! Wire formats from outside: recorded messages and verdicts, case by case, and bytes that no sender would send.
 
 mod arrow;
+mod otlp;
 
 use std::path::PathBuf;
 

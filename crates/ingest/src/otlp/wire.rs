@@ -1,0 +1,168 @@
+//! Protocol buffers' wire format, read from a slice: any field, whoever wrote it.
+
+use super::malformed;
+use crate::error::IngestError;
+
+/// What a field holds, by its wire type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+}
+
+impl<'a> Value<'a> {
+    /// A number; of a field that should be one and is not, 0.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::Varint(value) | Self::Fixed64(value) => value,
+            Self::Fixed32(value) => u64::from(value),
+            Self::Bytes(_) => 0,
+        }
+    }
+
+    /// An `int32` that must not be negative, as all indices are: what is, is past every table.
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.number()).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            _ => &[],
+        }
+    }
+}
+
+/// The fields of one message, in the order in which they were written.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The next field's number and value; `None` at the end.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, IngestError> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(u64::from_le_bytes(*self.chunk::<8>()?)),
+            2 => {
+                let len = usize::try_from(self.varint()?).map_err(|_| cut())?;
+                let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(cut)?;
+                self.bytes = rest;
+                Value::Bytes(bytes)
+            }
+            5 => Value::Fixed32(u32::from_le_bytes(*self.chunk::<4>()?)),
+            // groups are of protocol buffers' first version; no OTLP message ever had one
+            wire => return Err(malformed(format!("proto: cannot parse invalid wire-format data: wire type {wire}"))),
+        };
+        match u32::try_from(tag >> 3) {
+            Ok(field) if field != 0 => Ok(Some((field, value))),
+            _ => Err(malformed("proto: cannot parse invalid wire-format data: field number 0 or too large")),
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, IngestError> {
+        if let [byte @ 0..=0x7f, rest @ ..] = self.bytes {
+            self.bytes = rest;
+            return Ok(u64::from(*byte));
+        }
+        let mut value = 0;
+        for (at, &byte) in self.bytes.iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * at);
+            if byte < 0x80 {
+                self.bytes = &self.bytes[at + 1..];
+                return Ok(value);
+            }
+        }
+        Err(cut())
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], IngestError> {
+        let (chunk, rest) = self.bytes.split_first_chunk::<N>().ok_or_else(cut)?;
+        self.bytes = rest;
+        Ok(chunk)
+    }
+}
+
+fn cut() -> IngestError {
+    malformed("proto: cannot parse invalid wire-format data: unexpected EOF")
+}
+
+/// Appends a repeated field of varints, packed or one by one. Of `out` no more than `max` are taken.
+pub(super) fn varints(value: Value<'_>, max: usize, out: &mut Vec<u64>) -> Result<(), IngestError> {
+    match value {
+        Value::Bytes(packed) => {
+            let mut packed = Fields::of(packed);
+            while !packed.bytes.is_empty() {
+                let value = packed.varint()?;
+                push(value, max, out)?;
+            }
+            Ok(())
+        }
+        one => push(one.number(), max, out),
+    }
+}
+
+/// The same for `fixed64`.
+pub(super) fn fixed64s(value: Value<'_>, max: usize, out: &mut Vec<u64>) -> Result<(), IngestError> {
+    match value {
+        Value::Bytes(packed) => {
+            let (chunks, rest) = packed.as_chunks::<8>();
+            if !rest.is_empty() {
+                return Err(cut());
+            }
+            chunks.iter().try_for_each(|chunk| push(u64::from_le_bytes(*chunk), max, out))
+        }
+        one => push(one.number(), max, out),
+    }
+}
+
+fn push(value: u64, max: usize, out: &mut Vec<u64>) -> Result<(), IngestError> {
+    crate::tables::within("items of a repeated field", out.len() + 1, max)?;
+    out.push(value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_every_wire_type_are_read_and_broken_ones_refused() {
+        let message = [0x08, 0x96, 0x01, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x1a, 2, 7, 8, 0x25, 9, 0, 0, 0];
+        let mut fields = Fields::of(&message);
+        let mut read = Vec::new();
+        while let Some(field) = fields.next().expect("sound") {
+            read.push(field);
+        }
+        let wanted =
+            [(1, Value::Varint(150)), (2, Value::Fixed64(1)), (3, Value::Bytes(&[7, 8])), (4, Value::Fixed32(9))];
+        assert_eq!(read, wanted);
+        for broken in [&[0x08][..], &[0x08, 0x80], &[0x11, 1], &[0x1a, 3, 7], &[0x0b], &[0x02, 0], &[0xff; 11]] {
+            assert!(Fields::of(broken).next().is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_numbers_are_read_packed_and_not() {
+        let mut out = Vec::new();
+        varints(Value::Bytes(&[1, 0x80, 1]), 4, &mut out).expect("packed");
+        varints(Value::Varint(7), 4, &mut out).expect("single");
+        fixed64s(Value::Bytes(&[2, 0, 0, 0, 0, 0, 0, 0]), 4, &mut out).expect("fixed");
+        assert_eq!(out, [1, 128, 7, 2]);
+        assert!(varints(Value::Varint(7), 4, &mut out).is_err(), "over the limit");
+        assert!(fixed64s(Value::Bytes(&[2, 0]), 9, &mut out).is_err(), "cut off");
+    }
+}
