@@ -2,6 +2,7 @@
 
 mod agents;
 mod debuginfo;
+mod otlp;
 mod profile_store;
 mod query;
 mod scrape;
@@ -13,6 +14,7 @@ use crate::grpc::stack::Deadline;
 
 pub(crate) use agents::{Agents, AgentsApi};
 pub(crate) use debuginfo::DebuginfoApi;
+pub(crate) use otlp::{EXPORT, OtlpApi};
 pub(crate) use profile_store::ProfileStoreApi;
 pub(crate) use query::QueryApi;
 pub(crate) use scrape::ScrapeApi;

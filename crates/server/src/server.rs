@@ -19,7 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::api::{Agents, AgentsApi, DebuginfoApi, ProfileStoreApi, QueryApi, ScrapeApi};
+use crate::api::{Agents, AgentsApi, DebuginfoApi, EXPORT, OtlpApi, ProfileStoreApi, QueryApi, ScrapeApi};
 use crate::front::{Front, Plain};
 use crate::grpc::method::Methods;
 use crate::grpc::reflection::Reflection;
@@ -120,6 +120,7 @@ impl Server {
             reply_bytes_max: options.limits.message_bytes,
         };
         let reflection = Reflection::new(pool.clone());
+        let otlp = OtlpApi { writer: writer.clone(), agents: agents.clone(), message_bytes_max: message_bytes };
         let routes = Routes::new(health_service)
             .add_service(
                 QueryServiceServer::new(query)
@@ -140,7 +141,8 @@ impl Server {
             .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)))
             .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
             .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection));
-        let routes = routes.into_axum_router().fallback({
+        let export = move |request: Request<Body>| otlp.clone().answer(request);
+        let routes = routes.into_axum_router().route(EXPORT, axum::routing::post(export)).fallback({
             let pool = pool.clone();
             move |request: Request<Body>| unimplemented::answer(pool.clone(), request)
         });

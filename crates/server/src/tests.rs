@@ -1,9 +1,9 @@
 //! The server as its clients see it: real store and engine in a fresh directory, requests in and responses out.
 
-mod arrow;
 mod bad_input;
 mod debuginfo;
 mod protocols;
+mod pushed;
 mod stopping;
 mod tls;
 

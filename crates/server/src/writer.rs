@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ingest::{IngestError, IngestErrorKind, Limits, Scratch};
+use ingest::{IngestError, IngestErrorKind, Limits, Otlp, Scratch};
 use profile::Batch;
 use scrape::{Scraped, Sink, SinkError, Written};
 use store::{Account, Clock, Kind, Record, ReplayDecoder, Store, StoreError};
@@ -28,11 +28,23 @@ pub(crate) enum Format {
     ArrowV2 = 2,
     /// Both messages of a `Write`, as [`ingest::v1::join`] lays them out.
     ArrowV1 = 3,
+    /// An OTLP export request, unpacked; one that came as JSON is turned into protobuf first.
+    Otlp = 4,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accepted {
+    pub(crate) samples: u64,
+    /// Profiles that were left out of an OTLP export.
+    pub(crate) rejected: u64,
+    /// Why the first of them was.
+    pub(crate) reason: String,
 }
 
 impl Format {
     fn of(kind: u8) -> Option<Self> {
-        [Self::Pprof, Self::ArrowV2, Self::ArrowV1].into_iter().find(|format| *format as u8 == kind)
+        [Self::Pprof, Self::ArrowV2, Self::ArrowV1, Self::Otlp].into_iter().find(|format| *format as u8 == kind)
     }
 }
 
@@ -83,7 +95,7 @@ impl Writer {
         Self { inner: Arc::new(Inner { store, clock, limits, workers, memory }) }
     }
 
-    /// All of `incoming` durable, or an error and none of it accepted. Gives the number of samples.
+    /// All of `incoming` durable, or an error and none of it accepted.
     ///
     /// Cancel safe: a write that has begun is finished or not as if its sender had gone away.
     pub(crate) async fn write(
@@ -92,7 +104,7 @@ impl Writer {
         sender: String,
         receive_time: Option<i64>,
         deadline: Option<Instant>,
-    ) -> Result<u64, Status> {
+    ) -> Result<Accepted, Status> {
         let inner = self.inner.clone();
         self.inner.workers.run(deadline, move |_| inner.write(incoming, &sender, receive_time)).await?
     }
@@ -105,10 +117,10 @@ impl Writer {
 }
 
 impl Inner {
-    fn write(&self, incoming: Vec<Incoming>, sender: &str, receive_time: Option<i64>) -> Result<u64, Status> {
+    fn write(&self, incoming: Vec<Incoming>, sender: &str, receive_time: Option<i64>) -> Result<Accepted, Status> {
         let receive_time = receive_time.unwrap_or_else(|| self.clock.now_ns());
         let mut writes = Vec::with_capacity(incoming.len());
-        let mut samples = 0;
+        let mut accepted = Accepted::default();
         // what the batches hold until the store has them
         let mut lease = self.memory.empty_lease();
         for Incoming { format, labels, payload, executables } in incoming {
@@ -121,7 +133,7 @@ impl Inner {
                 labels,
                 payload,
             };
-            let batch = decode(format, &record, &self.limits).map_err(ingest_status)?;
+            let Otlp { batch, rejected, reason } = decode(format, &record, &self.limits).map_err(ingest_status)?;
             let mappings = batch.symbols.mappings.len();
             if executables > 0 && executables != mappings {
                 return Err(Status::invalid_argument(format!(
@@ -129,26 +141,29 @@ impl Inner {
                 )));
             }
             lease.grow(batch_bytes(&batch)).map_err(refused)?;
-            samples += batch.samples.stack.len() as u64;
+            accepted.samples += batch.samples.stack.len() as u64;
+            (accepted.rejected, accepted.reason) = (accepted.rejected + rejected, reason);
             writes.push((record, batch));
         }
         if !writes.is_empty() {
             self.store.write(writes).map_err(store_status)?;
         }
-        Ok(samples)
+        Ok(accepted)
     }
 }
 
 /// `limits` are those of a pprof; messages of stamped samples have their own.
-fn decode(format: Format, record: &Record, limits: &Limits) -> Result<Batch, IngestError> {
+fn decode(format: Format, record: &Record, limits: &Limits) -> Result<Otlp, IngestError> {
     let (payload, time) = (&record.payload, record.receive_time);
-    match format {
+    let batch = match format {
         Format::Pprof => {
             SCRATCH.with_borrow_mut(|scratch| ingest::pprof(record.labels.clone(), payload, time, limits, scratch))
         }
         Format::ArrowV2 => ingest::write_arrow(payload, time, &ingest::stamped_limits()),
         Format::ArrowV1 => ingest::v1::write(payload, time, &ingest::stamped_limits()),
-    }
+        Format::Otlp => return ingest::otlp(payload, time, &ingest::stamped_limits()),
+    };
+    Ok(Otlp { batch: batch?, rejected: 0, reason: String::new() })
 }
 
 /// Bytes that a batch holds, near enough for a lease.
@@ -180,7 +195,8 @@ impl ReplayDecoder for Replay {
         let Some(format) = Format::of(record.kind) else {
             return Err(format!("records of kind {} are from a newer version", record.kind));
         };
-        decode(format, record, &self.limits).map_err(|error| error.to_string())
+        let decoded = decode(format, record, &self.limits).map_err(|error| error.to_string())?;
+        Ok(decoded.batch)
     }
 }
 
@@ -189,7 +205,7 @@ impl Sink for Writer {
         let Scraped { job, labels, body, receive_time_ns, normalized_addresses: _ } = scraped;
         let incoming = Incoming { format: Format::Pprof, labels, payload: body, executables: 0 };
         match Writer::write(self, vec![incoming], job, Some(receive_time_ns), None).await {
-            Ok(samples) => Ok(Written { samples }),
+            Ok(accepted) => Ok(Written { samples: accepted.samples }),
             Err(status) => {
                 let message = status.message().to_owned();
                 Err(match status.code() {

@@ -86,7 +86,7 @@ impl ProfileStoreService for ProfileStoreApi {
     }
 }
 
-fn address<T>(request: &Request<T>) -> String {
+pub(super) fn address<T>(request: &Request<T>) -> String {
     request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical().to_string()).unwrap_or_default()
 }
 

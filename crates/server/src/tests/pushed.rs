@@ -1,4 +1,4 @@
-//! The agent's two Arrow protocols, from the call to the store and back out of the log.
+//! The agent's Arrow protocols and OTLP, from the call to the store and back out of the log.
 
 use super::*;
 use crate::proto::parca::profilestore::v1alpha1::{WriteArrowRequest, WriteArrowResponse, WriteRequest, WriteResponse};
@@ -45,4 +45,21 @@ async fn a_sender_that_stops_halfway_is_told_so_and_leaves_nothing() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(rig.types().await.is_empty());
     write(&rig, "v1_samples.arrow", "v1_locations.arrow").await.expect("the next one is taken");
+}
+
+const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+
+#[tokio::test]
+async fn an_export_of_any_version_is_there_after_a_restart() {
+    use crate::proto::opentelemetry::proto::collector::profiles::v1development::ExportProfilesServiceResponse as Response;
+    for version in ["1.5", "1.9", "1.10"] {
+        let rig = Rig::new();
+        let request = input(&format!("../../otlp/proto_{version}.pb"));
+        let reply = rig.call_bytes::<Response>(EXPORT, frame(&request)).await.expect(version);
+        assert_eq!(reply, Response { partial_success: None });
+        let refused = rig.call_bytes::<Response>(EXPORT, frame(&request[..200])).await.expect_err("half of it");
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        let rig = rig.restarted();
+        assert_eq!(rig.types().await, ["old_profiler:cpu", "old_profiler:samples"], "{version}");
+    }
 }

@@ -1,0 +1,104 @@
+//! OTLP's `ProfilesService`. Its message is handed on as bytes: only `ingest` can tell by which version of the protocol they were
+//! written, and generated code of one version misreads the others.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Buf, BufMut, Bytes};
+use http::Request;
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
+use tonic::server::UnaryService;
+
+use super::{Agents, deadline};
+use crate::api::profile_store::address;
+use crate::proto::opentelemetry::proto::collector::profiles::v1development::{
+    ExportProfilesPartialSuccess, ExportProfilesServiceResponse,
+};
+use crate::writer::{Format, Incoming, Writer};
+
+pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+
+#[derive(Clone)]
+pub(crate) struct OtlpApi {
+    pub(crate) writer: Writer,
+    pub(crate) agents: Agents,
+    pub(crate) message_bytes_max: usize,
+}
+
+impl OtlpApi {
+    /// The answer to a call of [`EXPORT`].
+    pub(crate) async fn answer(self, request: Request<Body>) -> Response {
+        let mut gzip = EnabledCompressionEncodings::default();
+        gzip.enable(CompressionEncoding::Gzip);
+        let max = Some(self.message_bytes_max);
+        let mut grpc = tonic::server::Grpc::new(Export)
+            .apply_compression_config(gzip, EnabledCompressionEncodings::default())
+            .apply_max_message_size_config(max, None);
+        grpc.unary(self, request).await.map(Body::new)
+    }
+
+    async fn export(self, request: tonic::Request<Bytes>) -> Result<ExportProfilesServiceResponse, Status> {
+        let began = Instant::now();
+        let (deadline, address) = (deadline(&request), address(&request));
+        let incoming = Incoming::message(Format::Otlp, request.into_inner());
+        let written = self.writer.write(vec![incoming], address.clone(), None, deadline).await;
+        self.agents.pushed(address, began, written.as_ref().map(|_| ()));
+        let accepted = written?;
+        let partial = (accepted.rejected > 0).then(|| ExportProfilesPartialSuccess {
+            rejected_profiles: i64::try_from(accepted.rejected).unwrap_or(i64::MAX),
+            error_message: accepted.reason,
+        });
+        Ok(ExportProfilesServiceResponse { partial_success: partial })
+    }
+}
+
+impl UnaryService<Bytes> for OtlpApi {
+    type Response = ExportProfilesServiceResponse;
+    type Future = tonic::codegen::BoxFuture<tonic::Response<Self::Response>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let export = self.clone().export(request);
+        Box::pin(async move { export.await.map(tonic::Response::new) })
+    }
+}
+
+/// Requests as they are, responses as messages.
+#[derive(Clone, Copy, Default)]
+struct Export;
+
+impl Codec for Export {
+    type Encode = ExportProfilesServiceResponse;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Export {
+    type Item = ExportProfilesServiceResponse;
+    type Error = Status;
+
+    fn encode(&mut self, item: Self::Item, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item.encode_to_vec());
+        Ok(())
+    }
+}
+
+impl Decoder for Export {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
