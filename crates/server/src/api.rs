@@ -6,18 +6,21 @@ mod otlp;
 mod profile_store;
 mod query;
 mod scrape;
+mod telemetry;
 
 use prost_types::Timestamp;
 use tonic::{Request, Status};
 
 use crate::grpc::stack::Deadline;
 
+use agents::Pushing;
 pub(crate) use agents::{Agents, AgentsApi};
 pub(crate) use debuginfo::DebuginfoApi;
 pub(crate) use otlp::{EXPORT, OtlpApi};
 pub(crate) use profile_store::ProfileStoreApi;
 pub(crate) use query::QueryApi;
 pub(crate) use scrape::ScrapeApi;
+pub(crate) use telemetry::TelemetryApi;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 

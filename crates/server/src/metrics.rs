@@ -4,6 +4,7 @@
 
 mod exposition;
 mod process;
+mod senders;
 mod store;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::grpc::method::MethodLabels;
 
 pub(crate) use exposition::exposition;
 pub(crate) use process::ProcessCollector;
+pub(crate) use senders::SenderMetrics;
 pub(crate) use store::StoreCollector;
 
 /// Seconds. The bounds that Parca's service-level alerts ask for; upstream itself exposes none but `+Inf`.

@@ -1,4 +1,4 @@
-//! Plain HTTP below the path prefix: `/metrics`, `/debug/pprof`, REST under `/api`, and the UI for all the rest.
+//! Plain HTTP below the path prefix: `/metrics`, `/debug/pprof`, REST under `/api`, OTLP, and the UI for all the rest.
 
 mod assets;
 mod debug;
@@ -8,12 +8,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use prometheus_client::registry::Registry;
 
 use crate::metrics::exposition;
+use crate::otlp_http::{self, OtlpHttp};
 use crate::rest::Gateway;
 
 pub use debug::HeapProfiler;
@@ -23,15 +24,23 @@ pub(crate) use debug::SelfProfiler;
 struct Plain {
     registry: Arc<Registry>,
     gateway: Arc<Gateway>,
+    otlp: Arc<OtlpHttp>,
     prefix: Arc<str>,
 }
 
 /// `prefix` is empty or begins with a slash and does not end with one.
-pub(crate) fn router(registry: Arc<Registry>, gateway: Gateway, profiler: SelfProfiler, prefix: &str) -> Router {
-    let plain = Plain { registry, gateway: Arc::new(gateway), prefix: prefix.into() };
+pub(crate) fn router(
+    registry: Arc<Registry>,
+    gateway: Gateway,
+    otlp: OtlpHttp,
+    profiler: SelfProfiler,
+    prefix: &str,
+) -> Router {
+    let plain = Plain { registry, gateway: Arc::new(gateway), otlp: Arc::new(otlp), prefix: prefix.into() };
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/api/{*path}", any(api))
+        .route(otlp_http::PATH, post(export))
         .merge(debug::router(profiler))
         .fallback(ui);
     let routes = match prefix {
@@ -61,6 +70,10 @@ async fn api(State(plain): State<Plain>, request: Request) -> Response {
         // a path that nobody knows is the UI's, as in Parca
         None => assets::page(&HeaderMap::new(), &plain.prefix),
     }
+}
+
+async fn export(State(plain): State<Plain>, request: Request) -> Response {
+    plain.otlp.answer(request).await
 }
 
 async fn ui(State(plain): State<Plain>, request: Request) -> Response {

@@ -134,7 +134,7 @@ fn frame(message: &DynamicMessage) -> Bytes {
 }
 
 /// The first message of a gRPC response, or the status that it ended with.
-async fn unframe(response: Response) -> Result<Bytes, Status> {
+pub(crate) async fn unframe(response: Response) -> Result<Bytes, Status> {
     let (parts, body) = response.into_parts();
     if let Some(status) = failure(&parts.headers) {
         return Err(status);
@@ -174,7 +174,7 @@ fn error(status: &Status) -> Response {
     response
 }
 
-fn http_status(code: Code) -> StatusCode {
+pub(crate) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,

@@ -19,7 +19,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::api::{Agents, AgentsApi, DebuginfoApi, EXPORT, OtlpApi, ProfileStoreApi, QueryApi, ScrapeApi};
+use crate::api::{
+    Agents, AgentsApi, DebuginfoApi, EXPORT, OtlpApi, ProfileStoreApi, QueryApi, ScrapeApi, TelemetryApi,
+};
 use crate::front::{Front, Plain};
 use crate::grpc::method::Methods;
 use crate::grpc::reflection::Reflection;
@@ -27,6 +29,7 @@ use crate::grpc::stack::{GrpcStack, RpcLimits};
 use crate::grpc::unimplemented;
 use crate::listener::Listener;
 use crate::metrics::{ProcessCollector, RpcMetrics, StoreCollector};
+use crate::otlp_http::OtlpHttp;
 use crate::plain::{self, HeapProfiler, SelfProfiler};
 use crate::proto;
 use crate::proto::parca::debuginfo::v1alpha1::debuginfo_service_server::DebuginfoServiceServer;
@@ -34,6 +37,7 @@ use crate::proto::parca::profilestore::v1alpha1::agents_service_server::AgentsSe
 use crate::proto::parca::profilestore::v1alpha1::profile_store_service_server::ProfileStoreServiceServer;
 use crate::proto::parca::query::v1alpha1::query_service_server::QueryServiceServer;
 use crate::proto::parca::scrape::v1alpha1::scrape_service_server::ScrapeServiceServer;
+use crate::proto::parca::telemetry::v1alpha1::telemetry_service_server::TelemetryServiceServer;
 use crate::rest::Gateway;
 use crate::work::Workers;
 use crate::writer::Writer;
@@ -112,6 +116,7 @@ impl Server {
 
         let (health, health_service) = tonic_health::server::health_reporter();
         let agents = Agents::default();
+        agents.register(&mut registry);
         // the front has refused larger ones already, with the code that clients expect
         let message_bytes = options.limits.message_bytes + 1;
         let query = QueryApi {
@@ -139,6 +144,7 @@ impl Server {
                     .accept_compressed(CompressionEncoding::Gzip),
             )
             .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)))
+            .add_service(TelemetryServiceServer::new(TelemetryApi))
             .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
             .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection));
         let export = move |request: Request<Body>| otlp.clone().answer(request);
@@ -150,8 +156,10 @@ impl Server {
         let memory = store.budget().account("requests", options.request_bytes);
         let grpc = GrpcStack::new(routes, methods, metrics, options.limits.clone(), memory);
         let gateway = Gateway::new(&pool, grpc.clone(), options.limits.message_bytes);
+        let otlp = OtlpHttp::new(&pool, grpc.clone(), options.limits.message_bytes)
+            .ok_or_else(|| SetupError("descriptors: OTLP's request is missing".to_owned()))?;
         let profiler = SelfProfiler::new(options.heap_profiler);
-        let http = plain::router(Arc::new(registry), gateway, profiler, &options.path_prefix);
+        let http = plain::router(Arc::new(registry), gateway, otlp, profiler, &options.path_prefix);
         Ok(Self { front: Front::new(grpc, http, &options.cors_origins), health })
     }
 

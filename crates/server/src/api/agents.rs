@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use prometheus_client::registry::Registry;
 use tonic::{Request, Response, Status};
 
-use crate::metrics::code_name;
+use crate::metrics::{SenderMetrics, code_name};
 use crate::proto::parca::profilestore::v1alpha1::agents_service_server::AgentsService;
 use crate::proto::parca::profilestore::v1alpha1::{Agent, AgentsRequest, AgentsResponse};
 
@@ -19,6 +20,26 @@ const AGENTS_MAX: usize = 10_000;
 #[derive(Clone, Default)]
 pub(crate) struct Agents {
     by_id: Arc<Mutex<HashMap<String, Push>>>,
+    senders: SenderMetrics,
+}
+
+/// A write that has come in, until its end is known.
+pub(crate) struct Pushing {
+    began: Instant,
+    user_agent: String,
+    protocol: &'static str,
+}
+
+impl Pushing {
+    /// `protocol`: by which the metric names it.
+    pub(crate) fn begin<T>(request: &Request<T>, protocol: &'static str) -> Self {
+        let user_agent = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
+        Self { began: Instant::now(), user_agent: user_agent.unwrap_or_default().to_owned(), protocol }
+    }
+
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
 }
 
 struct Push {
@@ -29,8 +50,17 @@ struct Push {
 }
 
 impl Agents {
-    /// `began`: when the write came in. Over the limit a new id is left out.
-    pub(crate) fn pushed(&self, id: String, began: Instant, result: Result<(), &Status>) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.senders.register(registry);
+    }
+
+    /// The end of a write by agent `id`. Over the limit a new id is left out.
+    pub(crate) fn pushed(&self, id: String, pushing: &Pushing, result: Result<(), &Status>) {
+        self.senders.wrote(pushing.protocol, &pushing.user_agent, result.is_ok());
+        self.keep(id, pushing.began, result);
+    }
+
+    fn keep(&self, id: String, began: Instant, result: Result<(), &Status>) {
         let took = began.elapsed();
         let error = result
             .err()
@@ -81,9 +111,9 @@ mod tests {
     fn the_last_push_of_each_agent_is_told_with_its_error() {
         let agents = Agents::default();
         let refused = Status::invalid_argument("missing __name__ label");
-        agents.pushed("node-b".into(), Instant::now(), Ok(()));
-        agents.pushed("node-a".into(), Instant::now(), Err(&refused));
-        agents.pushed("node-b".into(), Instant::now(), Ok(()));
+        agents.keep("node-b".into(), Instant::now(), Ok(()));
+        agents.keep("node-a".into(), Instant::now(), Err(&refused));
+        agents.keep("node-b".into(), Instant::now(), Ok(()));
         let told: Vec<(String, String)> = agents.list().into_iter().map(|agent| (agent.id, agent.last_error)).collect();
         let error = "rpc error: code = InvalidArgument desc = missing __name__ label".to_owned();
         assert_eq!(told, [("node-a".to_owned(), error), ("node-b".to_owned(), String::new())]);
@@ -93,7 +123,7 @@ mod tests {
     fn made_up_ids_do_not_fill_the_memory() {
         let agents = Agents::default();
         for id in 0..AGENTS_MAX + 10 {
-            agents.pushed(id.to_string(), Instant::now(), Ok(()));
+            agents.keep(id.to_string(), Instant::now(), Ok(()));
         }
         assert_eq!(agents.list().len(), AGENTS_MAX);
     }

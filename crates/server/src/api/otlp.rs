@@ -1,8 +1,6 @@
 //! OTLP's `ProfilesService`. Its message is handed on as bytes: only `ingest` can tell by which version of the protocol they were
 //! written, and generated code of one version misreads the others.
 
-use std::time::Instant;
-
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Buf, BufMut, Bytes};
@@ -12,7 +10,7 @@ use tonic::Status;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
 use tonic::server::UnaryService;
 
-use super::{Agents, deadline};
+use super::{Agents, Pushing, deadline};
 use crate::api::profile_store::address;
 use crate::proto::opentelemetry::proto::collector::profiles::v1development::{
     ExportProfilesPartialSuccess, ExportProfilesServiceResponse,
@@ -41,11 +39,11 @@ impl OtlpApi {
     }
 
     async fn export(self, request: tonic::Request<Bytes>) -> Result<ExportProfilesServiceResponse, Status> {
-        let began = Instant::now();
+        let pushing = Pushing::begin(&request, "otlp");
         let (deadline, address) = (deadline(&request), address(&request));
         let incoming = Incoming::message(Format::Otlp, request.into_inner());
         let written = self.writer.write(vec![incoming], address.clone(), None, deadline).await;
-        self.agents.pushed(address, began, written.as_ref().map(|_| ()));
+        self.agents.pushed(address, &pushing, written.as_ref().map(|_| ()));
         let accepted = written?;
         let partial = (accepted.rejected > 0).then(|| ExportProfilesPartialSuccess {
             rejected_profiles: i64::try_from(accepted.rejected).unwrap_or(i64::MAX),

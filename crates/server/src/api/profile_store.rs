@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Agents, deadline};
+use super::{Agents, Pushing, deadline};
 use crate::listener::Peer;
 use crate::proto::parca::profilestore::v1alpha1::profile_store_service_server::ProfileStoreService;
 use crate::proto::parca::profilestore::v1alpha1::*;
@@ -26,7 +26,7 @@ pub(crate) struct ProfileStoreApi {
 #[tonic::async_trait]
 impl ProfileStoreService for ProfileStoreApi {
     async fn write_raw(&self, request: Request<WriteRawRequest>) -> Result<Response<WriteRawResponse>, Status> {
-        let began = Instant::now();
+        let pushing = Pushing::begin(&request, "pprof");
         let deadline = deadline(&request);
         let address = address(&request);
         // `tenant` and `normalized` are ignored, as in Parca
@@ -36,14 +36,15 @@ impl ProfileStoreService for ProfileStoreApi {
             Ok(incoming) => self.writer.write(incoming, address, None, deadline).await,
             Err(status) => Err(status),
         };
-        self.agents.pushed(agent, began, written.as_ref().map(|_| ()));
+        self.agents.pushed(agent, &pushing, written.as_ref().map(|_| ()));
         written.map(|_| Response::new(WriteRawResponse {}))
     }
 
     type WriteStream = Pin<Box<dyn Stream<Item = Result<WriteResponse, Status>> + Send>>;
 
     async fn write(&self, request: Request<Streaming<WriteRequest>>) -> Result<Response<Self::WriteStream>, Status> {
-        let began = Instant::now();
+        let pushing = Pushing::begin(&request, "arrow-v1");
+        let began = pushing.began();
         let address = address(&request);
         let until = deadline(&request).map_or(began + HANDSHAKE_MAX, |deadline| deadline.min(began + HANDSHAKE_MAX));
         let mut requests = request.into_inner();
@@ -55,7 +56,7 @@ impl ProfileStoreService for ProfileStoreApi {
         let (samples, question) = match asked.await {
             Ok(asked) => asked,
             Err(status) => {
-                self.agents.pushed(address, began, Err(&status));
+                self.agents.pushed(address, &pushing, Err(&status));
                 return Err(status);
             }
         };
@@ -68,7 +69,7 @@ impl ProfileStoreService for ProfileStoreApi {
                 api.writer.write(vec![incoming], address.clone(), None, Some(until)).await
             };
             let written = written.await;
-            api.agents.pushed(address, began, written.as_ref().map(|_| ()));
+            api.agents.pushed(address, &pushing, written.as_ref().map(|_| ()));
             written.err().map(Err)
         };
         let reply = tokio_stream::once(Ok(WriteResponse { record: question.into() }));
@@ -77,11 +78,11 @@ impl ProfileStoreService for ProfileStoreApi {
     }
 
     async fn write_arrow(&self, request: Request<WriteArrowRequest>) -> Result<Response<WriteArrowResponse>, Status> {
-        let began = Instant::now();
+        let pushing = Pushing::begin(&request, "arrow-v2");
         let (deadline, address) = (deadline(&request), address(&request));
         let incoming = Incoming::message(Format::ArrowV2, request.into_inner().ipc_buffer);
         let written = self.writer.write(vec![incoming], address.clone(), None, deadline).await;
-        self.agents.pushed(address, began, written.as_ref().map(|_| ()));
+        self.agents.pushed(address, &pushing, written.as_ref().map(|_| ()));
         written.map(|_| Response::new(WriteArrowResponse {}))
     }
 }

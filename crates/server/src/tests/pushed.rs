@@ -28,6 +28,11 @@ async fn what_agents_write_in_either_version_is_there_after_a_restart() {
     write_arrow(&rig, "v2_cpu.arrow").await.expect("v2");
     let question = write(&rig, "v1_samples.arrow", "v1_locations.arrow").await.expect("v1");
     assert!(!question.record.is_empty(), "asks for stacks");
+    let (_, _, metrics) = rig.http(Method::GET, "/metrics").await;
+    for protocol in ["arrow-v1", "arrow-v2"] {
+        let row = format!("protocol=\"{protocol}\",kind=\"unknown\",version=\"\",result=\"accepted\"}} 1");
+        assert!(metrics.contains(&row), "{protocol}: {metrics}");
+    }
     let before = rig.types().await;
     assert_eq!(before, ["parca_agent:samples", "parca_agent_v1:samples"]);
     let rig = rig.restarted();
@@ -62,4 +67,49 @@ async fn an_export_of_any_version_is_there_after_a_restart() {
         let rig = rig.restarted();
         assert_eq!(rig.types().await, ["old_profiler:cpu", "old_profiler:samples"], "{version}");
     }
+}
+
+async fn post(rig: &Rig, content_type: &str, encoding: Option<&str>, body: impl Into<Bytes>) -> (u16, String, String) {
+    let mut request = Request::new(Body::from(body.into()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = "/v1development/profiles".parse().expect("a path");
+    request.headers_mut().insert("content-type", content_type.parse().expect("a header"));
+    if let Some(encoding) = encoding {
+        request.headers_mut().insert("content-encoding", encoding.parse().expect("a header"));
+    }
+    read(rig.answer(request).await).await
+}
+
+#[tokio::test]
+async fn an_export_over_http_is_taken_as_protobuf_and_json_packed_or_not() {
+    let (protobuf, json) = (input("../../otlp/proto_1.8.pb"), input("../../otlp/collector.json"));
+    let gzip = |bytes: &[u8]| profile::pprof::gzip(bytes);
+    let packed = gzip(&protobuf);
+    for (content_type, encoding, body, reply) in [
+        ("application/x-protobuf", None, protobuf.to_vec(), ""),
+        ("application/x-protobuf", Some("gzip"), packed.clone(), ""),
+        ("application/x-protobuf", Some("zstd"), zstd::bulk::compress(&protobuf, 1).expect("in memory"), ""),
+        ("application/json; charset=utf-8", None, json.to_vec(), "{}"),
+        ("application/json", Some("gzip"), gzip(&json), "{}"),
+    ] {
+        let rig = Rig::new();
+        let (status, told, body) = post(&rig, content_type, encoding, body).await;
+        assert_eq!((status, body.as_str()), (200, reply), "{content_type} {encoding:?}");
+        assert!(content_type.starts_with(&told), "{told}");
+        assert_eq!(rig.types().await, ["old_profiler:cpu", "old_profiler:samples"], "{content_type} {encoding:?}");
+    }
+    let rig = Rig::new();
+    for (content_type, encoding, body, wanted) in [
+        ("text/plain", None, protobuf.to_vec(), 415),
+        ("application/x-protobuf", Some("br"), protobuf.to_vec(), 415),
+        ("application/x-protobuf", Some("gzip"), packed[..packed.len() / 2].to_vec(), 400),
+        ("application/x-protobuf", None, protobuf[..100].to_vec(), 400),
+        ("application/x-protobuf", None, Vec::new(), 400),
+        ("application/json", None, b"{\"resourceProfiles\": 5}".to_vec(), 400),
+        ("application/json", None, b"{".to_vec(), 400),
+    ] {
+        let (status, _, body) = post(&rig, content_type, encoding, body).await;
+        assert_eq!(status, wanted, "{content_type} {encoding:?}: {body}");
+    }
+    assert!(rig.types().await.is_empty());
 }
