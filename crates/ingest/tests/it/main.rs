@@ -2,6 +2,7 @@
 
 mod arrow;
 mod otlp;
+mod property;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,27 @@ fn harmed(bytes: &[u8], rounds: usize) -> impl Iterator<Item = Vec<u8>> {
         }
         harmed
     })
+}
+
+/// A fuzz target: a folder of its corpus, and what must hold.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+#[test]
+fn no_bytes_of_the_fuzz_corpora_panic_or_make_an_unsound_batch() {
+    let targets: [Target; 3] =
+        [("write_arrow", property::write_arrow), ("write_v1", property::write_v1), ("otlp", property::otlp)];
+    for (target, holds) in targets {
+        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus")).join(target);
+        let mut taken = 0;
+        for file in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let bytes = std::fs::read(file.expect("an entry").path()).expect("a file of the corpus");
+            taken += usize::from(holds(&bytes));
+            for harmed in harmed(&bytes, 200) {
+                holds(&harmed);
+            }
+        }
+        assert!(taken > 0, "{target}: nothing of the corpus is taken");
+    }
 }
 
 /// Rows as Parca would store them: one per sample and type with a value other than 0.

@@ -1,0 +1,49 @@
+//! What must hold of any bytes. The fuzz targets and a test ask the same.
+
+use ingest::{Batch, IngestError, Limits, stamped_limits};
+
+/// Small, so that the limits are met too.
+fn limits() -> Limits {
+    Limits {
+        unpacked_bytes: 1 << 20,
+        samples: 1_000,
+        values: 4_000,
+        frames: 20_000,
+        labels: 2_000,
+        locations: 1_000,
+        lines: 2_000,
+        functions: 1_000,
+        mappings: 100,
+        strings: 2_000,
+        string_bytes: 1_000,
+        stack_depth: 200,
+        ..stamped_limits()
+    }
+}
+
+/// Whether it was taken; then the batch must be sound and within the limits.
+fn sound(decoded: Result<Batch, IngestError>) -> bool {
+    let Ok(batch) = decoded else { return false };
+    batch.check().unwrap_or_else(|defect| panic!("{defect}"));
+    let limits = limits();
+    assert!(batch.samples.stack.len() <= limits.samples && batch.stacks.locations.len() <= limits.frames);
+    assert!(batch.symbols.locations.len() <= limits.locations && batch.symbols.strings.len() <= limits.strings + 1);
+    true
+}
+
+/// The IPC stream of `WriteArrow`.
+pub fn write_arrow(bytes: &[u8]) -> bool {
+    sound(ingest::write_arrow(bytes, 1, &limits()))
+}
+
+/// Samples and locations as `v1::join` lays them out.
+pub fn write_v1(bytes: &[u8]) -> bool {
+    // the question is asked of the samples alone
+    let _ = ingest::v1::ask(bytes.get(8..).unwrap_or_default(), &limits());
+    sound(ingest::v1::write(bytes, 1, &limits()))
+}
+
+/// An export request.
+pub fn otlp(bytes: &[u8]) -> bool {
+    sound(ingest::otlp(bytes, 1, &limits()).map(|otlp| otlp.batch))
+}
