@@ -134,7 +134,8 @@ impl Juju<'_> {
         app_bag_is_open: impl Fn(Option<&AppName>) -> Result<bool, ToolError>,
     ) -> Result<Relation, ToolError> {
         let names = if parts.units || parts.unit_data { self.relation_units(id)? } else { Vec::new() };
-        let needs_app = parts.app_data || parts.local_app || names.is_empty() && (parts.units || parts.unit_data);
+        // Whoever asks for names alone, as of peers, does without it.
+        let needs_app = parts.app_data || parts.local_app || names.is_empty() && parts.unit_data;
         // A unit tells its application. Only a relation without units has to be asked.
         let app = match names.first() {
             Some(unit) => Some(unit.app().clone()),

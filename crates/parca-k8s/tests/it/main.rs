@@ -1,0 +1,3 @@
+//! The charm from outside, over a unit agent in memory.
+
+mod dispatch;
