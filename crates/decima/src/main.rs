@@ -8,6 +8,7 @@ mod flags;
 mod heap;
 mod juju;
 mod logging;
+mod place;
 mod serve;
 mod signals;
 mod workload;

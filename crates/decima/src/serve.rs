@@ -20,6 +20,7 @@ use crate::buckets;
 use crate::exit::Exit;
 use crate::flags::Flags;
 use crate::heap;
+use crate::place;
 use crate::signals::stop_token;
 
 /// Where it listens when nobody says: not reachable from other machines until someone says so.
@@ -210,13 +211,22 @@ fn store_options(flags: &Flags) -> StoreOptions {
     }
 }
 
-/// The log and the lock lie below `--storage-path`, the blocks in the bucket of the configuration.
+/// The log and the lock lie below `--storage-path`, the blocks in the bucket of the configuration; in a folder of ours where somebody
+/// else keeps data there, as a Parca does.
 fn environment(flags: &Flags, config: &Config) -> Result<Environment, Exit> {
     let opening = |error| Exit::Failure(format!("cannot open the store: {error}"));
-    let root = Path::new(&flags.storage_path);
+    let below = |directory: &Path| {
+        let cannot = |error| Exit::Failure(format!("cannot open the store: {}: {error}", directory.display()));
+        let place = place::below(directory).map_err(cannot)?;
+        if place != directory {
+            info!(place = %place.display(), "somebody else keeps data beside ours: it is left as it is");
+        }
+        Ok(place)
+    };
+    let root = &below(Path::new(&flags.storage_path))?;
     let mut environment = Environment::local(root).map_err(opening)?;
     let Storage::Filesystem { directory } = &config.bucket.storage;
-    let bucket = PathBuf::from(directory).join(&config.bucket.prefix);
+    let bucket = below(&PathBuf::from(directory).join(&config.bucket.prefix))?;
     if !same_directory(root, &bucket) {
         let disk = Arc::new(LocalDisk::open(&bucket).map_err(opening)?);
         let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(disk).map_err(opening)?);
