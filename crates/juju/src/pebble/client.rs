@@ -243,7 +243,10 @@ impl Pebble for Client {
             ChangesSelect::Ready => "ready",
         };
         let query: Vec<_> = [("select", select)].into_iter().chain(service.map(|name| ("for", name))).collect();
-        Ok(self.get("/v1/changes", &query)?.unwrap_or_default())
+        let mut changes: Vec<Change> = self.get("/v1/changes", &query)?.unwrap_or_default();
+        // Pebble answers from a map, in no order; its IDs count up.
+        changes.sort_by(|a, b| (a.id.as_str().len(), &a.id).cmp(&(b.id.as_str().len(), &b.id)));
+        Ok(changes)
     }
 
     fn change(&self, id: &ChangeId) -> Result<Change> {
