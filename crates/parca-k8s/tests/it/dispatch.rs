@@ -13,7 +13,12 @@ use parca_k8s::charm::{self, ENDPOINTS, Outside};
 
 const FQDN: &str = "parca-k8s-0.parca-k8s-endpoints.testing.svc.cluster.local";
 
-fn meta() -> Meta {
+/// In Kubernetes, a unit's fully qualified name has its model's name for a namespace.
+fn fqdn(state: &State) -> String {
+    FQDN.replace("testing", &state.model.name)
+}
+
+pub(crate) fn meta() -> Meta {
     Meta::from_charmcraft(include_str!("../../../../charm/charmcraft.yaml")).expect("a charm")
 }
 
@@ -21,7 +26,7 @@ fn no_names(_: &str, _: u16, _: Duration) -> io::Result<Vec<SocketAddr>> {
     Err(io::Error::other("no names here"))
 }
 
-fn run(state: State, event: Event) -> Finished {
+pub(crate) fn run(state: State, event: Event) -> Finished {
     let dispatch = Dispatch {
         event,
         unit: state.unit.clone(),
@@ -31,11 +36,11 @@ fn run(state: State, event: Event) -> Finished {
         trace: None,
         proxy: Proxy::default(),
     };
-    let version = Some(state.workload_version.clone());
+    let (version, fqdn) = (Some(state.workload_version.clone()), fqdn(&state));
     let action = dispatch.event.action().map(|_| serde_json::Map::new());
     let tools = MemoryTools::new(meta(), state, Origin { action, ..Origin::default() });
     let outside = Outside {
-        fqdn: FQDN.to_owned(),
+        fqdn,
         resolve: &no_names,
         variable: &|_| None,
         account: Path::new("/nowhere"),
@@ -51,7 +56,7 @@ fn related() -> State {
     (1..).zip(endpoints).fold(State::new(&meta()), |state, (id, endpoint)| state.relation(id, endpoint, "other"))
 }
 
-fn writes(finished: &Finished) -> Vec<&Call> {
+pub(crate) fn writes(finished: &Finished) -> Vec<&Call> {
     finished.calls.iter().filter(|call| call.is_write()).collect()
 }
 

@@ -1,3 +1,5 @@
 //! The charm from outside, over a unit agent in memory.
 
+mod continuity;
 mod dispatch;
+mod hostile;
