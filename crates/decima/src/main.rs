@@ -3,6 +3,7 @@
 //! Exit codes: 0 stopped as asked, 1 wrong flags or a failure, 64 wrong configuration.
 
 mod buckets;
+mod check;
 mod exit;
 mod flags;
 mod heap;
@@ -33,8 +34,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<String>) -> Result<(), Exit> {
-    if let Some("juju") = arguments.first().map(String::as_str) {
-        return juju::run(&arguments[1..]);
+    match arguments.first().map(String::as_str) {
+        Some("juju") => return juju::run(&arguments[1..]),
+        Some("check") => return check::run(&arguments[1..]),
+        _ => {}
     }
     let (command, arguments) = match arguments.first().map(String::as_str) {
         Some("demo-workload") => (workload::run as fn(&flags::Flags) -> Result<(), Exit>, &arguments[1..]),

@@ -17,6 +17,7 @@ use symbolize::{UploadOptions, Uploads};
 use tracing::{error, info, warn};
 
 use crate::buckets;
+use crate::check;
 use crate::exit::Exit;
 use crate::flags::Flags;
 use crate::heap;
@@ -41,7 +42,7 @@ pub fn run(flags: &Flags) -> Result<(), Exit> {
     for sentence in flags.without_effect() {
         warn!("{sentence}");
     }
-    let config = config(&flags.config_path)?;
+    let config = check::load(&flags.config_path)?;
     // the one provider in the process; a second installation would only find the first
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,14 +104,6 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
     store.close();
     info!("stopped");
     Ok(())
-}
-
-fn config(path: &str) -> Result<Config, Exit> {
-    let text = std::fs::read(path).map_err(|error| Exit::Configuration(format!("cannot read {path}: {error}")))?;
-    Config::load(&text).map_err(|error| {
-        let issues: Vec<String> = error.issues.iter().map(|issue| format!("{path}: {issue}")).collect();
-        Exit::Configuration(format!("wrong configuration\n{}", issues.join("\n")))
-    })
 }
 
 /// The addresses to listen on; all serve everything, with TLS or all without.
@@ -303,18 +296,6 @@ mod tests {
             Ok(Parsed::Run(flags)) => *flags,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn a_wrong_configuration_is_told_with_file_line_and_column() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("parca.yaml");
-        std::fs::write(&path, "object_storage:\n  bukket: {}\n").expect("written");
-        let exit = config(path.to_str().expect("text")).map(drop).expect_err("wrong");
-        assert!(matches!(exit, Exit::Configuration(_)), "{exit}");
-        assert!(exit.to_string().contains(&format!("{}: line 2, column 3: ", path.display())), "{exit}");
-        let missing = config("/no/such/parca.yaml").map(drop).expect_err("missing");
-        assert!(missing.to_string().contains("cannot read /no/such/parca.yaml"), "{missing}");
     }
 
     #[test]
