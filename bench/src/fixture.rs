@@ -7,7 +7,9 @@ use ingest::{Limits, Scratch};
 use profile::Batch;
 use store::{Environment, Record, ReplayDecoder, Store, StoreOptions};
 
-use crate::corpus::Payload;
+use crate::corpus::{self, Payload};
+use crate::measure::{self, median_of, on_thread};
+use crate::peer;
 
 /// A store that cuts when it is told to, and the directory that goes with it.
 pub struct Stored {
@@ -15,7 +17,8 @@ pub struct Stored {
     _directory: tempfile::TempDir,
 }
 
-struct Decoder;
+/// For logs that are never read again.
+pub struct Decoder;
 
 impl ReplayDecoder for Decoder {
     fn decode(&self, record: &Record) -> Result<Batch, String> {
@@ -69,4 +72,14 @@ pub fn record(payload: &Payload, packed: Bytes) -> Record {
         labels: payload.labels.clone(),
         payload: packed,
     }
+}
+
+/// How fast this machine gunzips, as a share of the core that bars in ms are for.
+pub fn gunzip_speed() -> f64 {
+    let payloads: Vec<_> = corpus::fleet(100).map(|payload| (payload.gzip(), payload.raw.len())).collect();
+    let bytes: usize = payloads.iter().map(|(_, size)| size).sum();
+    let mut buffer = Vec::new();
+    let gunzip =
+        median_of(|| on_thread(|| payloads.iter().for_each(|(packed, size)| peer::gunzip(packed, *size, &mut buffer))));
+    measure::speed(bytes, gunzip)
 }

@@ -8,6 +8,7 @@ const FIGURES: &[Figure] = &[
     ("decode", figure::decode::run),
     ("ingest", figure::ingest::run),
     ("query", figure::query::run),
+    ("catalogue", figure::catalogue::run),
     ("rest", figure::rest::run),
     ("server", figure::server::run),
 ];

@@ -6,9 +6,8 @@ use query::request::{LabelsRequest, QueryOptions, QueryRequest, Selection, Types
 use query::{Context, Engine, EngineOptions};
 
 use crate::corpus;
-use crate::fixture::Stored;
-use crate::measure::{self, Bar, in_process, line, median_of, milliseconds, on_thread};
-use crate::peer;
+use crate::fixture::{Stored, gunzip_speed};
+use crate::measure::{Bar, in_process, line, median_of, milliseconds, on_thread};
 
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
 
@@ -65,13 +64,4 @@ fn bare_sum(samples: usize) -> Duration {
     let stacks: Vec<u32> = (0..samples).map(|_| random.below(40_000) as u32).collect();
     let mut sum = vec![0i64; 40_000];
     median_of(|| on_thread(|| stacks.iter().for_each(|&stack| sum[stack as usize] += 1)))
-}
-
-fn gunzip_speed() -> f64 {
-    let payloads: Vec<_> = corpus::fleet(100).map(|payload| (payload.gzip(), payload.raw.len())).collect();
-    let bytes: usize = payloads.iter().map(|(_, size)| size).sum();
-    let mut buffer = Vec::new();
-    let gunzip =
-        median_of(|| on_thread(|| payloads.iter().for_each(|(packed, size)| peer::gunzip(packed, *size, &mut buffer))));
-    measure::speed(bytes, gunzip)
 }

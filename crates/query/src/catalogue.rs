@@ -1,8 +1,10 @@
-//! What there is: profile types, label names, label values. Reads profile rows, never samples.
+//! What there is: profile types, label names, label values. Blocks that lie in the range whole tell these themselves; of
+//! others it reads profile rows, never samples.
 
 use std::collections::BTreeSet;
 
 use profile::{ProfileType, Stream, ValueType};
+use store::listing::Listing;
 use store::part::Part;
 
 use crate::engine::{Context, Engine};
@@ -25,10 +27,11 @@ pub(crate) fn profile_types(
     context: &Context,
     request: &TypesRequest,
 ) -> Result<Vec<ProfileType>, QueryError> {
-    let mut types = BTreeSet::new();
-    for part in engine.parts(context, request.range()) {
+    let listing = engine.listing(context, request.range());
+    let mut types: BTreeSet<ProfileType> = listing.types().into_iter().collect();
+    for part in &listing.parts {
         context.check()?;
-        for stream in present_streams(&*part, request) {
+        for stream in present_streams(&**part, request) {
             for (value, _) in stream.values.iter().enumerate().filter(|(_, present)| **present) {
                 types.insert(stream.stream.profile_type(value));
             }
@@ -38,9 +41,13 @@ pub(crate) fn profile_types(
 }
 
 pub(crate) fn has_profile_data(engine: &Engine, context: &Context, request: &TypesRequest) -> Result<bool, QueryError> {
-    for part in engine.parts(context, request.range()) {
+    let listing = engine.listing(context, request.range());
+    if !listing.types().is_empty() {
+        return Ok(true);
+    }
+    for part in &listing.parts {
         context.check()?;
-        if !present_streams(&*part, request).is_empty() {
+        if !present_streams(&**part, request).is_empty() {
             return Ok(true);
         }
     }
@@ -54,14 +61,11 @@ pub(crate) fn labels(engine: &Engine, context: &Context, request: &LabelsRequest
         Some(Query::parse(&with_matchers(&request.profile_type, &request.matchers))?)
     };
     let mut names = BTreeSet::new();
-    for part in engine.parts(context, request.bounds.range()) {
-        context.check()?;
-        for_each_label(&*part, &request.bounds, query.as_ref(), &mut |name, _| {
-            if !names.contains(name) {
-                names.insert(name.to_owned());
-            }
-        })?;
-    }
+    visit_labels(engine, context, &request.bounds, query.as_ref(), &mut |name, _| {
+        if !names.contains(name) {
+            names.insert(name.to_owned());
+        }
+    })?;
     Ok(names.into_iter().collect())
 }
 
@@ -69,20 +73,38 @@ pub(crate) fn labels(engine: &Engine, context: &Context, request: &LabelsRequest
 pub(crate) fn values(engine: &Engine, context: &Context, request: &ValuesRequest) -> Result<Vec<String>, QueryError> {
     let query = if request.profile_type.is_empty() { None } else { Some(Query::parse(&request.profile_type)?) };
     let mut values = BTreeSet::new();
-    for part in engine.parts(context, request.bounds.range()) {
-        context.check()?;
-        for_each_label(&*part, &request.bounds, query.as_ref(), &mut |name, value| {
-            if name == request.label_name && !values.contains(value) {
-                values.insert(value.to_owned());
-            }
-        })?;
-    }
+    visit_labels(engine, context, &request.bounds, query.as_ref(), &mut |name, value| {
+        if name == request.label_name && !values.contains(value) {
+            values.insert(value.to_owned());
+        }
+    })?;
     Ok(values.into_iter().collect())
 }
 
 /// `type{matcher,matcher}`: matchers are joined into the braces, as in Parca.
 fn with_matchers(profile_type: &str, matchers: &[String]) -> String {
     if matchers.is_empty() { profile_type.to_owned() } else { format!("{profile_type}{{{}}}", matchers.join(",")) }
+}
+
+/// Visits labels of all that `query` means within the bounds; some more than once.
+fn visit_labels(
+    engine: &Engine,
+    context: &Context,
+    bounds: &TypesRequest,
+    query: Option<&Query>,
+    visit: &mut dyn FnMut(&str, &str),
+) -> Result<(), QueryError> {
+    // what blocks tell is by type: matchers have to be held against streams
+    let listing = match query {
+        Some(query) if !query.has_no_matcher() => Listing::of_parts(engine.parts(context, bounds.range())),
+        _ => engine.listing(context, bounds.range()),
+    };
+    listing.each_label(query.map(|query| &query.profile_type), visit);
+    for part in &listing.parts {
+        context.check()?;
+        for_each_label(&**part, bounds, query, visit)?;
+    }
+    Ok(())
 }
 
 /// A stream with profiles in the range.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use profile::ProfileType;
 use store::budget::{Account, Budget, Lease};
+use store::listing::Listing;
 use store::part::Part;
 
 use crate::error::{ErrorKind, QueryError};
@@ -18,12 +19,20 @@ pub trait Source: Send + Sync {
     /// Parts that may hold samples of `tenant` in `range` (ns, both ends included; `None` is all); each
     /// sample is in exactly one of them.
     fn parts(&self, tenant: &str, range: Option<(i64, i64)>) -> Vec<Arc<dyn Part>>;
+    /// Types and labels of the same, as far as they are known without asking the parts.
+    fn listing(&self, tenant: &str, range: Option<(i64, i64)>) -> Listing {
+        Listing::of_parts(self.parts(tenant, range))
+    }
     fn budget(&self) -> &Budget;
 }
 
 impl Source for store::Store {
     fn parts(&self, tenant: &str, range: Option<(i64, i64)>) -> Vec<Arc<dyn Part>> {
         store::Store::parts(self, tenant, range)
+    }
+
+    fn listing(&self, tenant: &str, range: Option<(i64, i64)>) -> Listing {
+        store::Store::listing(self, tenant, range)
     }
 
     fn budget(&self) -> &Budget {
@@ -130,6 +139,10 @@ impl Engine {
 
     pub(crate) fn parts(&self, context: &Context, range: Option<(i64, i64)>) -> Vec<Arc<dyn Part>> {
         self.source.parts(&context.tenant, range)
+    }
+
+    pub(crate) fn listing(&self, context: &Context, range: Option<(i64, i64)>) -> Listing {
+        self.source.listing(&context.tenant, range)
     }
 
     pub(crate) fn options(&self) -> &EngineOptions {

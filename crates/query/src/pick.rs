@@ -23,6 +23,10 @@ impl Query {
         Ok(Self { profile_type: selector.profile_type, matchers: selector.matchers })
     }
 
+    pub(crate) fn has_no_matcher(&self) -> bool {
+        self.matchers.is_empty()
+    }
+
     /// Whether values are multiplied by the period in sums over time: counts of samples become what the
     /// samples stand for. Not where there is no period type to name the result by.
     pub(crate) fn counts_periods(&self) -> bool {

@@ -3,11 +3,12 @@
 //! [`Head::cut`](crate::Head::cut) makes them, [`Block`] reads them: little at a time, verified, and
 //! cached within the store's memory budget.
 //!
-//! Map: [`meta`] meta.json · [`cut`] head -> block · [`subset`] what of a head goes into one ·
+//! Map: [`meta`] meta.json · [`contents`] its types and labels · [`cut`] head -> block · [`subset`] what of a head goes into one ·
 //! [`profiles`], [`samples`], [`symbols`] (as [`tables`]) the three kinds of file · [`file`] verified reads ·
 //! [`scan`] rows of a samples file · [`cache`] what was read · [`part`] what a query sees.
 
 mod cache;
+mod contents;
 mod cut;
 mod file;
 mod meta;
@@ -22,11 +23,9 @@ mod tables;
 use std::sync::{Arc, OnceLock};
 
 pub use cache::BlockCache;
+pub use contents::{Contents, LABEL_VALUES_MAX, LabelValues, TypeContents};
 pub use cut::{CutBlock, SAMPLE_FILES_MAX};
-pub use meta::{
-    BlockFile, BlockMeta, CHECKSUM_CHUNK_BYTES, FORMAT_VERSION, LABEL_VALUES_MAX, LabelValues, PartitionMeta,
-    SampleFileMeta, TableMeta,
-};
+pub use meta::{BlockFile, BlockMeta, CHECKSUM_CHUNK_BYTES, FORMAT_VERSION, PartitionMeta, SampleFileMeta, TableMeta};
 
 use crate::error::{Kind, ReadError, StoreError};
 use crate::objects::Objects;

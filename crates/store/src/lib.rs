@@ -8,7 +8,7 @@
 //!
 //! Map: `store` the state machine, its opening and its cuts · `wal` the log · [`head`] recent batches ·
 //! [`block`] files, written and read · `catalog` which blocks exist · [`record`] what the log keeps ·
-//! [`part`] what a query reads · [`disk`], [`objects`], [`clock`], [`random`] the outside world ·
+//! [`part`] what a query reads · [`listing`] types and labels of all blocks · [`disk`], [`objects`], [`clock`], [`random`] the outside world ·
 //! [`budget`] one memory budget · [`options`] every limit · [`status`] what it tells about itself ·
 //! [`error`] what can go wrong · `simulation` (tests) a world in which all of that does go wrong.
 
@@ -19,6 +19,7 @@ pub mod clock;
 pub mod disk;
 pub mod error;
 pub mod head;
+pub mod listing;
 pub mod objects;
 pub mod options;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, LocalDisk};
 pub use error::{Kind, StoreError};
 pub use head::Head;
+pub use listing::Listing;
 pub use objects::{LocalObjects, MemoryObjects, Objects};
 pub use options::StoreOptions;
 pub use part::Part;

@@ -31,6 +31,8 @@ pub struct StoreOptions {
     pub disk_free_min: u64,
     /// Bytes of decoded symbols, trees and profiles of blocks that are kept for the next query.
     pub block_cache_bytes: u64,
+    /// Bytes of the names of types and labels of all blocks. A block beyond is asked itself, which is slower.
+    pub names_bytes_max: u64,
     /// One block covers at most one aligned window of this many ns.
     pub block_window_ns: i64,
     /// A snapshot of the catalog is written every so many manifests.
@@ -53,6 +55,7 @@ impl Default for StoreOptions {
             queue_bytes_max: 64 * MIB,
             disk_free_min: 64 * MIB,
             block_cache_bytes: 256 * MIB,
+            names_bytes_max: 64 * MIB,
             block_window_ns: 3600 * SECOND_NS,
             snapshot_every: 64,
             manifest_grace: Duration::from_secs(3600),

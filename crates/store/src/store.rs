@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use profile::Batch;
 
+use self::blocks::StoredBlock;
 use self::core::{Core, Upkeep};
 use crate::budget::Budget;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, DiskLock, LocalDisk};
 use crate::error::{Kind, StoreError};
+use crate::listing::Listing;
 use crate::objects::Objects;
 use crate::options::StoreOptions;
 use crate::part::Part;
@@ -164,19 +166,40 @@ impl Store {
     pub fn parts(&self, tenant: &str, range: Option<(i64, i64)>) -> Vec<Arc<dyn Part>> {
         let view = self.core.view();
         let mut parts = Vec::new();
+        view.blocks.iter().for_each(|stored| self.add_parts(stored, tenant, range, &mut parts));
+        for generation in &view.generations {
+            parts.extend(generation.head.parts(tenant, range));
+        }
+        parts
+    }
+
+    /// Types and labels of the same: blocks that lie in the range whole tell theirs without being read, the rest
+    /// comes as parts.
+    pub fn listing(&self, tenant: &str, range: Option<(i64, i64)>) -> Listing {
+        let view = self.core.view();
+        let (mut known, mut parts) = (Vec::new(), Vec::new());
         for stored in &view.blocks {
-            match stored.block.parts(tenant, range) {
-                Ok(found) => parts.extend(found),
-                Err(error) => {
-                    tracing::warn!(block = stored.name, %error, "a block cannot answer");
-                    self.core.note(&error);
-                }
+            let meta = stored.block.meta();
+            let is_whole = range.is_none_or(|(start, end)| start <= meta.min_time && meta.max_time <= end);
+            match &stored.known {
+                Some(of_block) if is_whole && meta.tenant == tenant => known.push(of_block.clone()),
+                _ => self.add_parts(stored, tenant, range, &mut parts),
             }
         }
         for generation in &view.generations {
             parts.extend(generation.head.parts(tenant, range));
         }
-        parts
+        Listing::new(self.core.names.clone(), known, parts)
+    }
+
+    fn add_parts(&self, stored: &StoredBlock, tenant: &str, range: Option<(i64, i64)>, parts: &mut Vec<Arc<dyn Part>>) {
+        match stored.block.parts(tenant, range) {
+            Ok(found) => parts.extend(found),
+            Err(error) => {
+                tracing::warn!(block = stored.name, %error, "a block cannot answer");
+                self.core.note(&error);
+            }
+        }
     }
 
     /// Everything that is due: quarantine, one block's verification, a cut of the head when it is large or

@@ -1,6 +1,7 @@
 //! Answers held against slow, simple versions of the same questions, over random profiles.
 
 mod limits;
+mod listings;
 mod memory;
 mod oracle;
 mod random;

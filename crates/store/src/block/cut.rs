@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use profile::{ValueType, tree};
 
-use super::meta::{BlockFile, BlockMeta, FORMAT_VERSION, LABEL_VALUES_MAX, LabelValues, PartitionMeta, SampleFileMeta};
+use super::contents::Gathering;
+use super::meta::{BlockFile, BlockMeta, FORMAT_VERSION, PartitionMeta, SampleFileMeta};
 use super::profiles::{PROFILES_FILE, ProfileRows, ProfileWriter};
 use super::samples::SampleWriter;
 use super::subset::Subset;
@@ -139,8 +140,7 @@ fn encode(tenant: &str, sources: Vec<PartitionSource>) -> Result<CutBlock, Store
         profiles: 0,
         samples: 0,
         stacks: 0,
-        types: Vec::new(),
-        labels: BTreeMap::new(),
+        contents: None,
         partitions: Vec::new(),
         sample_files: Vec::new(),
         files: Vec::new(),
@@ -148,9 +148,11 @@ fn encode(tenant: &str, sources: Vec<PartitionSource>) -> Result<CutBlock, Store
     let mut sample_files = SampleFiles::plan(&sources)?;
     let mut profiles = ProfileWriter::new();
     let mut symbols = Vec::new();
+    let mut contents = Gathering::default();
     for source in sources {
-        encode_partition(&source, &mut meta, &mut sample_files, &mut profiles, &mut symbols)?;
+        encode_partition(&source, &mut meta, &mut contents, &mut sample_files, &mut profiles, &mut symbols)?;
     }
+    meta.contents = Some(contents.finish());
 
     let mut block = CutBlock { meta, files: Vec::new() };
     block.add(PROFILES_FILE.to_owned(), profiles.finish()?);
@@ -173,6 +175,7 @@ impl CutBlock {
 fn encode_partition(
     source: &PartitionSource,
     meta: &mut BlockMeta,
+    contents: &mut Gathering,
     sample_files: &mut SampleFiles,
     profiles: &mut ProfileWriter,
     out: &mut Vec<u8>,
@@ -259,6 +262,7 @@ fn encode_partition(
     }
     let stream_sets: Vec<Vec<u32>> = stream_sets.into_iter().map(|sets| sets.into_iter().collect()).collect();
     symbols::write_label_sets(&mut tables, &subset.label_sets, &stream_sets)?;
+    contents.add(&to, &stream_sets, &subset.label_sets);
     symbols::write_exports(&mut tables, &subset.exports)?;
     let tables = tables.tables;
 
@@ -278,26 +282,5 @@ fn encode_partition(
     meta.stacks += stacks;
     meta.min_time = meta.min_time.min(min_time);
     meta.max_time = meta.max_time.max(max_time);
-    for stream in &to.streams {
-        for value in 0..stream.sample_types.len() {
-            let of = stream.profile_type(value).to_string();
-            if let Err(at) = meta.types.binary_search(&of) {
-                meta.types.insert(at, of);
-            }
-        }
-        for (name, value) in stream.labels.iter() {
-            list_value(&mut meta.labels, name, value);
-        }
-    }
     Ok(())
-}
-
-fn list_value(labels: &mut BTreeMap<String, LabelValues>, name: &str, value: &str) {
-    let listed = labels.entry(name.to_owned()).or_default();
-    if let Err(at) = listed.values.binary_search_by(|held| held.as_str().cmp(value)) {
-        match listed.values.len() < LABEL_VALUES_MAX {
-            true => listed.values.insert(at, value.to_owned()),
-            false => listed.more = true,
-        }
-    }
 }

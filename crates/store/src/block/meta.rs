@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::Contents;
 use crate::error::{Kind, StoreError};
 use crate::wal::crc32c;
 
 /// Version 0 may still change; from 1 on old blocks stay readable.
 pub const FORMAT_VERSION: u32 = 0;
-
-/// Values listed per label name; more are only told of.
-pub const LABEL_VALUES_MAX: usize = 10_000;
 
 /// Checksums cover pieces of this size, so that a part of a file can be verified alone.
 pub const CHECKSUM_CHUNK_BYTES: u64 = 256 << 10;
@@ -26,23 +24,15 @@ pub struct BlockMeta {
     pub profiles: u64,
     pub samples: u64,
     pub stacks: u64,
-    /// `name:sample_type:sample_unit:period_type:period_unit[:delta]`, sorted.
-    pub types: Vec<String>,
-    /// Of the streams; labels of samples are in the partitions' tables.
-    pub labels: BTreeMap<String, LabelValues>,
+    /// Absent in blocks of older programs: their profiles tell.
+    #[serde(default)]
+    pub contents: Option<Contents>,
     /// In the order of their rows in `profiles.parquet`.
     pub partitions: Vec<PartitionMeta>,
     /// By the `file` column of `profiles.parquet`.
     pub sample_files: Vec<SampleFileMeta>,
     /// All files but `meta.json`.
     pub files: Vec<BlockFile>,
-}
-
-/// Sorted values of one label; `more` if there are others.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LabelValues {
-    pub values: Vec<String>,
-    pub more: bool,
 }
 
 /// One service's share of a block: its rows of `profiles.parquet` and its tables.

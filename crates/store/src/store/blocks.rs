@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::block::{Block, BlockCache, BlockMeta, CutBlock};
 use crate::catalog::BlockEntry;
 use crate::error::{Kind, StoreError};
+use crate::listing::{Known, Names};
 use crate::objects::Objects;
 use crate::wal::crc32c;
 
@@ -20,6 +21,8 @@ pub(super) struct StoredBlock {
     pub(super) name: String,
     pub(super) entry: BlockEntry,
     pub(super) block: Block,
+    /// Its types and labels, if it tells them.
+    pub(super) known: Option<Known>,
 }
 
 fn folder(name: &str) -> String {
@@ -35,8 +38,9 @@ pub(super) fn name_of_object(object: &str) -> Option<&str> {
 pub(super) fn write(
     objects: &Arc<dyn Objects>,
     cache: &Arc<BlockCache>,
+    names: &Names,
     name: String,
-    cut: CutBlock,
+    mut cut: CutBlock,
 ) -> Result<Arc<StoredBlock>, StoreError> {
     let folder = folder(&name);
     let meta_json = cut.meta.to_json()?;
@@ -48,14 +52,16 @@ pub(super) fn write(
     objects.create(&format!("{folder}/{META}"), &meta_json)?;
     let entry =
         BlockEntry { min_time: cut.meta.min_time, max_time: cut.meta.max_time, bytes, meta_crc32c: crc32c(&meta_json) };
+    let known = known(names, &mut cut.meta);
     let block = Block::open(objects.clone(), &folder, cut.meta, cache.clone())?;
-    Ok(Arc::new(StoredBlock { name, entry, block }))
+    Ok(Arc::new(StoredBlock { name, entry, block, known }))
 }
 
 /// Reads `meta.json` and checks it against the catalog.
 pub(super) fn open(
     objects: &Arc<dyn Objects>,
     cache: &Arc<BlockCache>,
+    names: &Names,
     name: &str,
     entry: &BlockEntry,
 ) -> Result<Arc<StoredBlock>, StoreError> {
@@ -71,9 +77,15 @@ pub(super) fn open(
     if crc32c(&meta_json) != entry.meta_crc32c {
         return Err(StoreError::new(Kind::Corrupt, at, "its bytes are not what was written (the checksum differs)"));
     }
-    let meta = BlockMeta::from_json(&at, &meta_json)?;
+    let mut meta = BlockMeta::from_json(&at, &meta_json)?;
+    let known = known(names, &mut meta);
     let block = Block::open(objects.clone(), &folder, meta, cache.clone())?;
-    Ok(Arc::new(StoredBlock { name: name.to_owned(), entry: entry.clone(), block }))
+    Ok(Arc::new(StoredBlock { name: name.to_owned(), entry: entry.clone(), block, known }))
+}
+
+/// Moves the block's types and labels to those of all blocks.
+fn known(names: &Names, meta: &mut BlockMeta) -> Option<Known> {
+    meta.contents.take().and_then(|contents| names.add(&contents))
 }
 
 /// Reads every file of the block. [`Kind::Corrupt`] names the first that is not what was written.

@@ -12,6 +12,7 @@ use crate::budget::{Account, Budget};
 use crate::catalog::{BlockEntry, Catalog, Change, QuarantineEntry};
 use crate::clock::Clock;
 use crate::error::{Kind, StoreError};
+use crate::listing::Names;
 use crate::objects::Objects;
 use crate::options::StoreOptions;
 use crate::random::Random;
@@ -29,6 +30,7 @@ pub(super) struct Core {
     pub(super) objects: Arc<dyn Objects>,
     pub(super) budget: Budget,
     pub(super) cache: Arc<BlockCache>,
+    pub(super) names: Arc<Names>,
     pub(super) head_account: Account,
     /// Names this writer's log and blocks.
     pub(super) writer: String,
@@ -118,6 +120,7 @@ impl Core {
         let budget = Budget::new(options.memory_bytes);
         let head_account = budget.account("head", options.head_bytes_max);
         let cache = BlockCache::new(&budget, options.block_cache_bytes);
+        let names = Names::new(&budget.account("names", options.names_bytes_max));
         let hash_key = [random.u64()?, random.u64()?];
         let first = Arc::new(Generation::new(hash_key, head_account.empty_lease()));
         Ok(Self {
@@ -127,6 +130,7 @@ impl Core {
             objects,
             budget,
             cache,
+            names,
             head_account,
             writer,
             hash_key,
@@ -213,7 +217,7 @@ impl Core {
         let cut = generation.head.cut(self.options.block_window_ns, &mut |cut| {
             let name = self.block_name()?;
             begun.push(name.clone());
-            blocks.push(blocks::write(&self.objects, &self.cache, name, cut)?);
+            blocks.push(blocks::write(&self.objects, &self.cache, &self.names, name, cut)?);
             Ok(())
         });
         let change = cut.and_then(|()| {
@@ -247,7 +251,7 @@ impl Core {
         let mut opened = Vec::new();
         for (name, entry) in std::mem::take(&mut upkeep.unopened) {
             self.forget_left_out(&name);
-            match blocks::open(&self.objects, &self.cache, &name, &entry) {
+            match blocks::open(&self.objects, &self.cache, &self.names, &name, &entry) {
                 Ok(stored) => opened.push(stored),
                 Err(defect) if defect.kind == Kind::Corrupt => self.condemn(upkeep, &name, &defect)?,
                 Err(error) => {
