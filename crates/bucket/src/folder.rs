@@ -131,7 +131,10 @@ impl Folder {
         let temporary = self.root.join(TEMPORARY);
         create_folder(&self.root, &temporary).map_err(failed("a folder for unfinished files cannot be made"))?;
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-        let temporary = temporary.join(format!("upload-{}-{number}", std::process::id()));
+        // in containers every process has the same id, and every container a host name of its own
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy().replace('/', "_");
+        let temporary = temporary.join(format!("upload-{host}-{}-{number}", std::process::id()));
         // one of an earlier process with the same id is left over
         let _ = fs::remove_file(&temporary);
         let file = File::options().write(true).create_new(true).open(&temporary);

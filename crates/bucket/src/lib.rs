@@ -70,6 +70,11 @@ impl Bucket {
         Ok(Self { backend, metrics })
     }
 
+    /// For another client of the same bucket: they count together.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// For messages: where the object lies.
     pub fn describe(&self, name: &str) -> String {
         match &self.backend {

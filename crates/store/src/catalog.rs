@@ -173,6 +173,11 @@ impl Catalog {
         &self.state
     }
 
+    /// Of the last manifest in [`Catalog::state`]; 0 for none.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// How far this writer's log is in blocks.
     pub(crate) fn covered(&self) -> WalPosition {
         let shards = self.state.covered.get(&self.writer);
@@ -233,7 +238,7 @@ impl Catalog {
     }
 
     /// Takes over what others have committed.
-    fn refresh(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn refresh(&mut self) -> Result<(), StoreError> {
         let listing = self.list()?;
         self.follow(&listing)
     }

@@ -40,6 +40,8 @@ pub struct StoreOptions {
     /// Manifests that a snapshot has made redundant are deleted after this long; longer than the longest
     /// commit and query.
     pub manifest_grace: Duration,
+    /// How often to look for what other processes wrote to the same bucket: one listing each time.
+    pub catalog_refresh: Duration,
 }
 
 impl Default for StoreOptions {
@@ -59,6 +61,7 @@ impl Default for StoreOptions {
             block_window_ns: 3600 * SECOND_NS,
             snapshot_every: 64,
             manifest_grace: Duration::from_secs(3600),
+            catalog_refresh: Duration::from_secs(5),
         }
     }
 }

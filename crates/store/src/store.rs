@@ -202,12 +202,14 @@ impl Store {
         }
     }
 
-    /// Everything that is due: quarantine, one block's verification, a cut of the head when it is large or
-    /// old enough, the log's and the catalog's old files. Call it every second or so from one thread; an
-    /// error says what could not be done now, and the next call tries again.
+    /// Everything that is due: what other processes wrote to the same bucket, quarantine, one block's
+    /// verification, a cut of the head when it is large or old enough, the log's and the catalog's old files.
+    /// Call it every second or so from one thread; an error says what could not be done now, and the next
+    /// call tries again.
     pub fn maintain(&self) -> Result<(), StoreError> {
         let mut upkeep = self.upkeep()?;
         let outcomes = [
+            self.core.refresh(&mut upkeep),
             self.core.open_blocks(&mut upkeep),
             self.core.verify_one(&mut upkeep),
             self.core.quarantine_defects(&mut upkeep),

@@ -20,6 +20,8 @@ const TEMPORARY: &str = "tmp";
 
 pub struct LocalObjects {
     disk: Arc<dyn Disk>,
+    /// Where its unfinished objects lie.
+    temporary: String,
     next_temporary: AtomicU64,
     /// Created and synced since the start, so that the next object in them needs no more of that.
     durable_folders: Mutex<HashSet<String>>,
@@ -31,17 +33,27 @@ impl LocalObjects {
     ///
     /// The caller holds the directory's lock.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
-        disk.create_dir_all(TEMPORARY)?;
-        for left_over in disk.list(TEMPORARY)? {
-            disk.remove(&format!("{TEMPORARY}/{}", left_over.name))?;
+        Self::open_with(disk, TEMPORARY.to_owned())
+    }
+
+    /// A folder that other processes, here or on other machines, may use at the same time. `process` is a name that no other of them has,
+    /// and this one again after a restart: below `tmp/<process>/` lies only what it left unfinished itself.
+    pub fn open_shared(disk: Arc<dyn Disk>, process: &str) -> Result<Self, StoreError> {
+        Self::open_with(disk, format!("{TEMPORARY}/{process}"))
+    }
+
+    fn open_with(disk: Arc<dyn Disk>, temporary: String) -> Result<Self, StoreError> {
+        disk.create_dir_all(&temporary)?;
+        for left_over in disk.list(&temporary)?.into_iter().filter(|entry| !entry.is_dir) {
+            disk.remove(&format!("{temporary}/{}", left_over.name))?;
         }
-        let objects = Self { disk, next_temporary: AtomicU64::new(0), durable_folders: Mutex::default() };
+        let objects = Self { disk, temporary, next_temporary: AtomicU64::new(0), durable_folders: Mutex::default() };
         objects.check_hard_links()?;
         Ok(objects)
     }
 
     fn check_hard_links(&self) -> Result<(), StoreError> {
-        let (from, to) = (format!("{TEMPORARY}/link-from"), format!("{TEMPORARY}/link-to"));
+        let (from, to) = (format!("{}/link-from", self.temporary), format!("{}/link-to", self.temporary));
         match self.disk.create(&from, 0) {
             // nothing can be tried there now, and what is stored can still be read
             Err(error) if error.kind == Kind::DiskFull => return Ok(()),
@@ -108,7 +120,7 @@ impl Objects for LocalObjects {
 
     fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let temporary = format!("{TEMPORARY}/{}", self.next_temporary.fetch_add(1, Ordering::Relaxed));
+        let temporary = format!("{}/{}", self.temporary, self.next_temporary.fetch_add(1, Ordering::Relaxed));
         self.create_folder(folder)?;
         let linked = self.write_temporary(&temporary, bytes).and_then(|()| self.disk.hard_link(&temporary, name));
         let removed = self.disk.remove(&temporary);

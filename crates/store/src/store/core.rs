@@ -1,6 +1,6 @@
 //! Everything of the store but its log: what readers see, and the way from the head into blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -71,6 +71,10 @@ pub(super) struct Upkeep {
     unverified: Vec<Arc<StoredBlock>>,
     /// Left out already, and not yet so in the catalog.
     condemned: Vec<Change>,
+    /// When (monotonic) to look again for what other processes have written.
+    refresh_at: Duration,
+    /// The manifest up to which the view has what others have written.
+    refreshed_to: u64,
 }
 
 /// A generation that nobody writes to any more, on its way into blocks.
@@ -96,6 +100,8 @@ impl Upkeep {
             unopened: Vec::new(),
             unverified: Vec::new(),
             condemned: Vec::new(),
+            refresh_at: Duration::ZERO,
+            refreshed_to: 0,
         }
     }
 
@@ -266,6 +272,44 @@ impl Core {
             upkeep.unverified.extend(opened.iter().cloned());
             self.change_view(|view| view.blocks.extend(opened));
         }
+        Ok(())
+    }
+
+    /// Takes over what other processes have committed to the same bucket, if it is time: their new blocks are
+    /// to be opened, and what they found damaged is left out.
+    pub(super) fn refresh(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+        let now = self.clock.monotonic();
+        if now < upkeep.refresh_at {
+            return Ok(());
+        }
+        upkeep.refresh_at = now + self.options.catalog_refresh;
+        upkeep.catalog.refresh()?;
+        if upkeep.catalog.number() == upkeep.refreshed_to {
+            return Ok(());
+        }
+        upkeep.refreshed_to = upkeep.catalog.number();
+        let view = self.view();
+        let left_out: HashSet<String> = self.left_out().into_iter().map(|left_out| left_out.block).collect();
+        let mut known: HashSet<&str> = view.blocks.iter().map(|stored| stored.name.as_str()).collect();
+        known.extend(upkeep.unopened.iter().map(|(name, _)| name.as_str()));
+        known.extend(left_out.iter().map(String::as_str));
+        let state = upkeep.catalog.state();
+        // own blocks come from the head, in the step that takes it away
+        let is_new = |name: &str| !known.contains(name) && !self.is_own_block(name);
+        let new: Vec<_> = state
+            .blocks
+            .iter()
+            .filter(|(name, _)| is_new(name) && !state.quarantined.contains_key(*name))
+            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect();
+        for (name, quarantine) in state.quarantined.iter().filter(|(name, _)| !left_out.contains(*name)) {
+            if let Some(stored) = view.blocks.iter().find(|stored| stored.name == *name) {
+                self.change_view(|view| view.blocks.retain(|block| block.name != *name));
+                stored.block.forget();
+            }
+            self.leave_out(name, &quarantine.reason, quarantine.since);
+        }
+        upkeep.unopened.extend(new);
         Ok(())
     }
 

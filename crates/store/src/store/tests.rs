@@ -1,6 +1,7 @@
 //! The store on a simulated disk, one event at a time; and on the real one.
 
 mod local;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
