@@ -66,11 +66,18 @@ fn read(file: &str) -> std::io::Result<Vec<u8>> {
 }
 
 fn summary(config: &Config) -> String {
-    let Storage::Filesystem { directory } = &config.bucket.storage;
+    let place = match &config.bucket.storage {
+        Storage::Filesystem { directory } => format!("the folder {directory}"),
+        Storage::S3(s3) => format!("the S3 bucket {} of {}", s3.bucket, s3.endpoint),
+        Storage::Gcs(gcs) => format!("the GCS bucket {}", gcs.bucket),
+        Storage::Azure(azure) => {
+            format!("the container {} of the Azure account {}", azure.container, azure.storage_account)
+        }
+    };
     let jobs = config.scrape_configs.len();
     let targets: usize =
         config.scrape_configs.iter().flat_map(|job| &job.static_configs).map(|group| group.targets.len()).sum();
-    format!("all is well: data in the folder {directory}, {jobs} jobs, {targets} static targets")
+    format!("all is well: data in {place}, {jobs} jobs, {targets} static targets")
 }
 
 #[cfg(test)]

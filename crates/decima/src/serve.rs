@@ -12,7 +12,7 @@ use query::{Engine, EngineOptions};
 use scrape::config::Storage;
 use scrape::{Config, Scraper};
 use server::{ListenOptions, Listener, Replay, Server, ServerOptions, Tls, TlsFiles};
-use store::{Clock, Environment, LocalDisk, LocalObjects, Objects, OpenReport, Store, StoreOptions};
+use store::{Clock, Environment, OpenReport, Store, StoreOptions};
 use symbolize::{UploadOptions, Uploads};
 use tracing::{error, info, warn};
 
@@ -70,7 +70,7 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
 
     let mut options = server_options(flags)?;
     let bucket = buckets::connect(&config.bucket, &mut registry).map_err(|error| failure(&error))?;
-    let environment = environment(flags, &config)?;
+    let environment = environment(flags, &config, &bucket)?;
     let clock = environment.clock.clone();
     let replay = Arc::new(Replay::new(options.ingest));
     let (store, report) = Store::open(store_options(flags), environment, replay)
@@ -206,7 +206,7 @@ fn store_options(flags: &Flags) -> StoreOptions {
 
 /// The log and the lock lie below `--storage-path`, the blocks in the bucket of the configuration; in a folder of ours where somebody
 /// else keeps data there, as a Parca does.
-fn environment(flags: &Flags, config: &Config) -> Result<Environment, Exit> {
+fn environment(flags: &Flags, config: &Config, bucket: &Bucket) -> Result<Environment, Exit> {
     let opening = |error| Exit::Failure(format!("cannot open the store: {error}"));
     let below = |directory: &Path| {
         let cannot = |error| Exit::Failure(format!("cannot open the store: {}: {error}", directory.display()));
@@ -218,13 +218,13 @@ fn environment(flags: &Flags, config: &Config) -> Result<Environment, Exit> {
     };
     let root = &below(Path::new(&flags.storage_path))?;
     let mut environment = Environment::local(root).map_err(opening)?;
-    let Storage::Filesystem { directory } = &config.bucket.storage;
-    let bucket = below(&PathBuf::from(directory).join(&config.bucket.prefix))?;
-    if !same_directory(root, &bucket) {
-        let disk = Arc::new(LocalDisk::open(&bucket).map_err(opening)?);
-        let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(disk).map_err(opening)?);
-        environment.objects = Some(objects);
-    }
+    environment.objects = match &config.bucket.storage {
+        Storage::Filesystem { directory } => {
+            let folder = below(&PathBuf::from(directory).join(&config.bucket.prefix))?;
+            if same_directory(root, &folder) { None } else { Some(buckets::folder(&folder, root).map_err(opening)?) }
+        }
+        _ => Some(buckets::remote(&config.bucket, &environment, bucket).map_err(opening)?),
+    };
     Ok(environment)
 }
 

@@ -5,14 +5,16 @@
 //! an error that says so; it is never ignored, because a scrape that silently leaves out a password or half of its
 //! targets is worse than one that does not start. What differs is listed in docs/compatibility.md.
 //!
-//! Map: this file the types · [`error`] what may be wrong with a file · `decode` YAML to types.
+//! Map: this file the types · [`bucket`] where data lives · [`error`] what may be wrong with a file · `decode` YAML to types.
 
+pub mod bucket;
 mod decode;
 pub mod error;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use bucket::{Bucket, Storage};
 pub use error::{ConfigError, Issue, Problem};
 
 use crate::relabel::Rule;
@@ -23,21 +25,6 @@ pub struct Config {
     pub bucket: Bucket,
     /// Job names are unique. In the order of the file.
     pub scrape_configs: Vec<ScrapeConfig>,
-}
-
-/// `object_storage.bucket`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// Prepended to every object's name; empty for none.
-    pub prefix: String,
-    pub storage: Storage,
-}
-
-/// `object_storage.bucket.type` with its `config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// `FILESYSTEM`. The directory as written: relative to the working directory, not to the file. Never empty.
-    Filesystem { directory: String },
 }
 
 /// One entry of `scrape_configs`.

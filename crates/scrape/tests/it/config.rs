@@ -1,6 +1,6 @@
 //! What is wrong with a configuration is told with its place and in words that help.
 
-use scrape::config::{Config, Problem};
+use scrape::config::Config;
 
 const BUCKET: &str = "object_storage: {bucket: {type: FILESYSTEM, config: {directory: x}}}\n";
 
@@ -35,12 +35,66 @@ fn what_parca_knows_and_decima_does_not_yet_is_called_so() {
         "line 4, column 3: scrape_configs[0].basic_auth: is not yet supported by this version of Decima\n\
          line 5, column 3: scrape_configs[0].kubernetes_sd_configs: is not yet supported by this version of Decima"
     );
-    let s3 = Config::load(b"object_storage:\n  bucket:\n    type: S3\n    config: {bucket: b}\n").unwrap_err();
-    assert_eq!(s3.issues[0].problem, Problem::NotYetSupported);
+    for kind in ["SWIFT", "COS", "ALIYUNOSS", "BOS", "OCI", "OBS"] {
+        let other = bucket_error(&format!("    type: {kind}\n    config: {{bucket: b}}\n"));
+        assert_eq!(
+            other,
+            format!(
+                "line 3, column 5: object_storage.bucket.type: {kind} is not yet supported (supported: FILESYSTEM, S3, GCS, \
+                 AZURE); many services speak the protocol of S3 too"
+            )
+        );
+    }
+}
+
+fn bucket_error(bucket: &str) -> String {
+    Config::load(format!("object_storage:\n  bucket:\n{bucket}").as_bytes()).expect_err(bucket).to_string()
+}
+
+#[test]
+fn what_is_wrong_with_a_remote_bucket_is_told_when_the_file_is_read() {
+    let error = |kind: &str, config: &str| {
+        let error = bucket_error(&format!("    type: {kind}\n    config: {{{config}}}\n"));
+        let (_, told) = error.split_once("object_storage.bucket.config").expect("within the config");
+        told.to_owned()
+    };
+    let s3 = "bucket: b, endpoint: e";
+    for (config, told) in [
+        ("endpoint: e", ".bucket: cannot be blank"),
+        ("bucket: b", ".endpoint: cannot be blank: write host:port, as s3.eu-west-1.amazonaws.com"),
+        (
+            "bucket: b, endpoint: 'http://e'",
+            ".endpoint: write host:port, without scheme and path; `insecure: true` is for HTTP",
+        ),
+        (
+            &format!("{s3}, signature_version2: true"),
+            ".signature_version2: is not yet supported by this version of Decima",
+        ),
+        (&format!("{s3}, bucket_lookup_type: dns"), ".bucket_lookup_type: must be auto, virtual-hosted or path"),
+        (&format!("{s3}, part_size: 1024"), ".part_size: must be from 5 MiB to 1 GiB, in bytes"),
+        (&format!("{s3}, sse_config: {{type: SSE-KMS}}"), ".sse_config.kms_key_id: cannot be blank with SSE-KMS"),
+        (
+            &format!("{s3}, http_config: {{idle_conn_timeout: 90}}"),
+            ".http_config.idle_conn_timeout: not a valid duration string: \"90\"",
+        ),
+        (&format!("{s3}, acces_key: a"), ".acces_key: unknown key (did you mean access_key?)"),
+    ] {
+        assert_eq!(error("S3", config), told);
+    }
     assert_eq!(
-        s3.to_string(),
-        "line 3, column 5: object_storage.bucket.type: S3 is not yet supported (supported: FILESYSTEM)"
+        error("S3", &format!("{s3}, secret_key: s")),
+        ".access_key: is missing while secret_key is there: give both, or neither for environment and roles"
     );
+    assert_eq!(error("GCS", "service_account: '{}'"), ".bucket: cannot be blank");
+    assert_eq!(error("AZURE", "container: c"), ".storage_account: cannot be blank");
+}
+
+#[test]
+fn a_secret_of_a_bucket_is_never_printed() {
+    let yaml =
+        b"object_storage: {bucket: {type: S3, config: {bucket: b, endpoint: e, access_key: a, secret_key: hush}}}";
+    let config = Config::load(yaml).expect("a bucket");
+    assert!(!format!("{config:?}").contains("hush"));
 }
 
 #[test]
@@ -126,8 +180,21 @@ fn every_key_is_documented() {
         "- profiling_config: {pprof_config: {memory: {unknown_key_here: 1}}}\n",
         "- static_configs: [{unknown_key_here: 1}]\n",
         "- relabel_configs: [{unknown_key_here: 1}]\n",
-    ] {
-        let error = error_of(place);
+    ]
+    .map(error_of)
+    .into_iter()
+    .chain(
+        [
+            "    type: S3\n    config: {unknown_key_here: 1}\n",
+            "    type: S3\n    config: {sse_config: {unknown_key_here: 1}}\n",
+            "    type: GCS\n    config: {unknown_key_here: 1}\n",
+            "    type: GCS\n    config: {http_config: {unknown_key_here: 1}}\n",
+            "    type: GCS\n    config: {http_config: {tls_config: {unknown_key_here: 1}}}\n",
+            "    type: AZURE\n    config: {unknown_key_here: 1}\n",
+        ]
+        .map(bucket_error),
+    ) {
+        let error = place;
         let (_, known) = error.split_once("(known here: ").expect("a list of keys");
         for key in known.trim_end_matches(')').split(", ") {
             assert!(docs.contains(key), "{key} is not in docs/configuration.md");
