@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde_json::Value;
 
 /// What a hook tool refuses: the text after `ERROR `, and the exit code.
@@ -124,13 +125,14 @@ impl Args {
     }
 }
 
-/// `key=value` pairs over what a file holds, which is a mapping of scalars.
+/// `key=value` pairs over what a file holds, which is a mapping of scalars. In the order in which they were first named, as
+/// the first that is refused is told.
 pub(super) fn key_values(
     pairs: &[String],
     file: Option<&str>,
     stdin: Option<&str>,
-) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut out = BTreeMap::new();
+) -> Result<IndexMap<String, String>, Refusal> {
+    let mut out = IndexMap::new();
     if let Some(file) = file {
         let text = match file {
             "-" => stdin.unwrap_or_default().to_owned(),
@@ -147,12 +149,12 @@ pub(super) fn key_values(
     Ok(out)
 }
 
-fn mapping(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
+fn mapping(text: &str) -> Result<IndexMap<String, String>, Refusal> {
     use crate::json::Json;
     let cannot = |what: &str| failed(format!("yaml: unmarshal errors:\n  cannot unmarshal {what}"));
     let document = crate::yaml::parse(text).map_err(|e| failed(format!("yaml: {e}")))?;
     let members = match &document {
-        Json::Null => return Ok(BTreeMap::new()),
+        Json::Null => return Ok(IndexMap::new()),
         document => document.as_object().ok_or_else(|| cannot("into map[string]string"))?,
     };
     members

@@ -1,3 +1,4 @@
-//! The SDK against the real things.
+//! The SDK against the real things: a real Pebble, and the in-memory unit agent beside the simulator.
 
+mod hook_tools;
 mod pebble;
