@@ -1,7 +1,7 @@
 //! One dispatch: read, reconcile, apply; then the trace of it.
 //!
 //! [`reconcile`] is pure. What it does not decide is done here in one fixed order, so that a hook that fails has said as much as
-//! it could: the mesh's labels in Kubernetes, the workload, then all that Juju is told, then the trace.
+//! it could: the certificate, the mesh's labels in Kubernetes, the workload, then all that Juju is told, then the trace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -119,10 +119,18 @@ pub fn dispatch(juju: &Juju<'_>, dispatch: &Dispatch, outside: &Outside<'_>) -> 
     let mut trace = Trace::begin(&dispatch.event.name());
     let identity = Identity { model: dispatch.model.clone(), unit: dispatch.unit.clone(), fqdn: outside.fqdn.clone() };
     let snapshot = spanned(&mut trace, "read", || Snapshot::read(juju, dispatch, &ENDPOINTS))?;
-    let done = act(juju, &snapshot, &identity, outside, &mut trace);
+    let tls = match is_scaled(&snapshot) {
+        true => Ok(Tls::default()),
+        false => spanned(&mut trace, "certificates", || {
+            certificates::settle(juju, &snapshot, &identity).map_err(Failure::from)
+        }),
+    };
+    let authority =
+        tls.as_ref().ok().and_then(|tls| tls.certificate.as_ref()).map(|certificate| certificate.ca.clone());
+    let done = tls.and_then(|tls| act(juju, &snapshot, &identity, &tls, outside, &mut trace));
     if let Some(mut trace) = trace {
         trace.end(done.as_ref().err().map(ToString::to_string));
-        send(&trace, &snapshot, &identity, outside);
+        send(&trace, &snapshot, &identity, authority.as_deref(), outside);
     }
     done
 }
@@ -131,11 +139,11 @@ fn act(
     juju: &Juju<'_>,
     snapshot: &Snapshot,
     identity: &Identity,
+    tls: &Tls,
     outside: &Outside<'_>,
     trace: &mut Option<Trace>,
 ) -> Result<(), Failure> {
-    let tls = if is_scaled(snapshot) { Tls::default() } else { certificates::settle(juju, snapshot, identity)? };
-    let Wish { mut desired, workload, results } = reconcile(snapshot, identity, &tls);
+    let Wish { mut desired, workload, results } = reconcile(snapshot, identity, tls);
     if let Err(error) = spanned(trace, "mesh labels", || label(snapshot, identity, outside)) {
         tracing::warn!(%error, "the mesh's labels are not settled");
         desired.unit_status.push(error.status(identity.app()));
@@ -265,11 +273,13 @@ fn label(snapshot: &Snapshot, identity: &Identity, outside: &Outside<'_>) -> Res
     }
 }
 
-/// Sends the trace where the charm-tracing relation says. A trace that is lost is worth a line, not a hook.
-fn send(trace: &Trace, snapshot: &Snapshot, identity: &Identity, outside: &Outside<'_>) {
+/// Sends the trace where the charm-tracing relation says; over https only to a receiver whose certificate the authority signed that
+/// signed ours. A trace that is lost is worth a line, not a hook.
+fn send(trace: &Trace, snapshot: &Snapshot, identity: &Identity, authority: Option<&str>, outside: &Outside<'_>) {
     let receivers = snapshot.relations("charm-tracing");
     let Some(endpoint) = receivers.filter_map(|relation| endpoint(relation, Protocol::OtlpHttp)).next() else { return };
-    if let Err(why) = traces::export(trace, identity, &endpoint, &[], outside.resolve) {
+    let authorities: Vec<&str> = authority.into_iter().collect();
+    if let Err(why) = traces::export(trace, identity, &endpoint, &authorities, outside.resolve) {
         tracing::info!(why, "the charm's trace is lost");
     }
 }
@@ -284,3 +294,6 @@ fn spanned<T, E: std::fmt::Display>(
         None => work(),
     }
 }
+
+#[cfg(test)]
+mod tests;

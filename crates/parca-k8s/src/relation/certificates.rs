@@ -102,19 +102,19 @@ fn answer(relation: &Relation, request: &str, key: &PrivateKey) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::identity::tests::recorded;
 
     /// A request and a certificate of one key, by an authority of the test's.
-    struct Signed {
-        key: PrivateKey,
-        request: String,
-        leaf: String,
-        ca: String,
+    pub(crate) struct Signed {
+        pub(crate) key: PrivateKey,
+        pub(crate) request: String,
+        pub(crate) leaf: String,
+        pub(crate) ca: String,
     }
 
-    fn signed() -> Signed {
+    pub(crate) fn signed() -> Signed {
         let key = PrivateKey::generate().unwrap();
         let request = key.request("parca-k8s", &recorded().fqdn).unwrap();
         let issuer_key = rcgen::KeyPair::generate().unwrap();
@@ -138,7 +138,8 @@ mod tests {
         der::to_pem("PRIVATE KEY", &der::holding(der::SEQUENCE, [der::unsigned(&[0]).as_slice(), &rsa, &inner]))
     }
 
-    fn relation(signed: &Signed, extra: &[(&str, Json)]) -> Relation {
+    /// Between our unit, which has asked, and an authority that has answered.
+    pub(crate) fn relation(signed: &Signed, extra: &[(&str, Json)]) -> Relation {
         let mut relation = Relation::new(20, "certificates", "ca");
         relation.local_unit = Some(asking(&relation, &signed.request));
         let chain = Json::from([signed.leaf.as_str(), "between", &signed.ca]);
