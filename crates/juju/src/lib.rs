@@ -4,13 +4,13 @@
 //! writes only what differs. So a charm keeps no state, defers nothing, and a hook that runs twice writes nothing the second
 //! time.
 //!
-//! This crate knows nothing of profiles, never reads the process's environment on its own (it is handed in), never talks to a
-//! network other than Pebble's Unix sockets, and is never async.
+//! This crate knows nothing of profiles, never reads the process's environment on its own (it is handed in), talks to nobody but
+//! Pebble's Unix sockets and, for [`names`], name servers, and is never async.
 //!
 //! Map: [`event`] why the charm runs · [`environment`] how Juju says so · [`model`] what Juju knows · [`tools`] hook tools ·
 //! [`agent`] the same, typed and asked once · [`snapshot`] what was read · [`desired`] what shall be · [`mod@apply`] from the
 //! one to the other · [`status`] statuses and their urgency · [`log`] lines for Juju · [`pebble`] the workload containers ·
-//! [`json`], [`yaml`] the texts in data bags and plans.
+//! [`names`] hosts' names and addresses · [`json`], [`yaml`] the texts in data bags and plans.
 
 pub mod agent;
 pub mod apply;
@@ -21,6 +21,7 @@ pub mod json;
 pub mod log;
 pub mod memory;
 pub mod model;
+pub mod names;
 pub mod pebble;
 pub mod snapshot;
 pub mod status;
