@@ -14,7 +14,7 @@ use crate::tools::ToolError;
 pub type Endpoints<'a> = &'a [(&'a str, Bags)];
 
 impl Snapshot {
-    /// Reads the model, leadership, the configuration and the relations of `endpoints`.
+    /// Reads the model, leadership, the configuration, the relations of `endpoints`, and an action's parameters.
     ///
     /// A relation that cannot be read, because it is gone or closed to us, is left out with a warning and listed under
     /// [`Snapshot::unreadable`]. A relation that this very event breaks is marked so.
@@ -47,7 +47,8 @@ impl Snapshot {
         }
         let leader = juju.is_leader()?;
         let config = juju.config()?;
-        Ok(Snapshot { dispatch: dispatch.clone(), leader, config, relations, unreadable })
+        let params = if dispatch.event.action().is_some() { juju.action_params()? } else { BTreeMap::new() };
+        Ok(Snapshot { dispatch: dispatch.clone(), leader, config, params, relations, unreadable })
     }
 }
 
@@ -93,6 +94,12 @@ pub fn apply(juju: &Juju<'_>, dispatch: &Dispatch, desired: &Desired) -> Result<
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+    if dispatch.event.action().is_some() {
+        juju.action_set(&desired.answer.results)?;
+        if let Some(why) = &desired.answer.failed {
+            juju.action_fail(why)?;
         }
     }
     if let Some(ports) = &desired.ports {

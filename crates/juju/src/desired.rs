@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::{Bag, RelationId};
+use crate::model::{Bag, Relation, RelationId};
 use crate::status::Status;
 
 /// The wished state of everything that the charm speaks of. What it does not mention is left alone.
@@ -20,6 +20,17 @@ pub struct Desired {
     pub app_status: Vec<Status>,
     /// The workload's version.
     pub workload_version: Option<String>,
+    /// What the action that runs answers. Passed over if the event is no action.
+    pub answer: Answer,
+}
+
+/// An action's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Keys are lower-case letters, digits and hyphens; a dot makes a level below.
+    pub results: BTreeMap<String, String>,
+    /// Why the action has failed, if it has. The hook ends well all the same.
+    pub failed: Option<String>,
 }
 
 /// What shall be in our two bags of one relation. Keys that are not named are left alone; an empty value removes a key.
@@ -29,6 +40,13 @@ pub struct DesiredBags {
     pub unit: Bag,
     /// Written by the leader only.
     pub app: Bag,
+}
+
+impl From<&Relation> for DesiredBags {
+    /// Nothing yet, for this relation.
+    fn from(relation: &Relation) -> DesiredBags {
+        DesiredBags { endpoint: relation.endpoint.clone(), ..DesiredBags::default() }
+    }
 }
 
 /// A port, or a range of ports, of the unit.

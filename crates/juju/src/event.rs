@@ -138,32 +138,10 @@ impl Event {
             Event::MeterStatusChanged => "meter-status-changed".to_owned(),
             Event::PreSeriesUpgrade => "pre-series-upgrade".to_owned(),
             Event::PostSeriesUpgrade => "post-series-upgrade".to_owned(),
-            Event::Relation(e) => {
-                let kind = match e.kind {
-                    RelationEventKind::Created => "created",
-                    RelationEventKind::Joined => "joined",
-                    RelationEventKind::Changed => "changed",
-                    RelationEventKind::Departed => "departed",
-                    RelationEventKind::Broken => "broken",
-                };
-                format!("{}-relation-{kind}", e.endpoint)
-            }
-            Event::Storage(e) => match e.kind {
-                StorageEventKind::Attached => format!("{}-storage-attached", e.name),
-                StorageEventKind::Detaching => format!("{}-storage-detaching", e.name),
-            },
-            Event::Secret(e) => match e.kind {
-                SecretEventKind::Changed => "secret-changed".to_owned(),
-                SecretEventKind::Rotate => "secret-rotate".to_owned(),
-                SecretEventKind::Remove => "secret-remove".to_owned(),
-                SecretEventKind::Expired => "secret-expired".to_owned(),
-            },
-            Event::Pebble(e) => match e.kind {
-                PebbleEventKind::Ready => format!("{}-pebble-ready", e.container),
-                PebbleEventKind::CustomNotice(_) => format!("{}-pebble-custom-notice", e.container),
-                PebbleEventKind::CheckFailed { .. } => format!("{}-pebble-check-failed", e.container),
-                PebbleEventKind::CheckRecovered { .. } => format!("{}-pebble-check-recovered", e.container),
-            },
+            Event::Relation(e) => format!("{}-relation-{}", e.endpoint, e.kind),
+            Event::Storage(e) => format!("{}-storage-{}", e.name, e.kind),
+            Event::Secret(e) => format!("secret-{}", e.kind),
+            Event::Pebble(e) => format!("{}-pebble-{}", e.container, e.kind),
             Event::Action(e) => format!("{}-action", e.name),
             Event::Unknown(name) => name.clone(),
         }
@@ -220,4 +198,51 @@ pub struct Proxy {
     pub https: Option<String>,
     pub ftp: Option<String>,
     pub no_proxy: Option<String>,
+}
+
+/// As hooks are called: `created`.
+impl fmt::Display for RelationEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RelationEventKind::Created => "created",
+            RelationEventKind::Joined => "joined",
+            RelationEventKind::Changed => "changed",
+            RelationEventKind::Departed => "departed",
+            RelationEventKind::Broken => "broken",
+        })
+    }
+}
+
+/// As hooks are called: `attached`.
+impl fmt::Display for StorageEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StorageEventKind::Attached => "attached",
+            StorageEventKind::Detaching => "detaching",
+        })
+    }
+}
+
+/// As hooks are called: `changed`.
+impl fmt::Display for SecretEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SecretEventKind::Changed => "changed",
+            SecretEventKind::Rotate => "rotate",
+            SecretEventKind::Remove => "remove",
+            SecretEventKind::Expired => "expired",
+        })
+    }
+}
+
+/// As hooks are called: `check-failed`.
+impl fmt::Display for PebbleEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PebbleEventKind::Ready => "ready",
+            PebbleEventKind::CustomNotice(_) => "custom-notice",
+            PebbleEventKind::CheckFailed { .. } => "check-failed",
+            PebbleEventKind::CheckRecovered { .. } => "check-recovered",
+        })
+    }
 }

@@ -7,13 +7,15 @@
 //! This crate knows nothing of profiles, never reads the process's environment on its own (it is handed in), talks to nobody but
 //! Pebble's Unix sockets and, for [`names`], name servers, and is never async.
 //!
-//! Map: [`event`] why the charm runs · [`environment`] how Juju says so · [`model`] what Juju knows · [`tools`] hook tools ·
-//! [`agent`] the same, typed and asked once · [`snapshot`] what was read · [`desired`] what shall be · [`mod@apply`] from the
-//! one to the other · [`status`] statuses and their urgency · [`log`] lines for Juju · [`pebble`] the workload containers ·
-//! [`names`] hosts' names and addresses · [`json`], [`yaml`] the texts in data bags and plans.
+//! Map: [`run()`] a charm's `main` · [`event`] why the charm runs · [`environment`] how Juju says so · [`model`] what Juju knows ·
+//! [`tools`] hook tools · [`memory`] the same in memory · [`agent`] the same, typed and asked once · [`snapshot`] what was read ·
+//! [`desired`] what shall be · [`mod@apply`] from the one to the other · [`status`] statuses and their urgency · [`log`] lines for
+//! Juju · [`pebble`] the workload containers · [`names`] hosts' names and addresses · [`context`] a charm's test · [`json`],
+//! [`yaml`] the texts in data bags and plans.
 
 pub mod agent;
 pub mod apply;
+pub mod context;
 pub mod desired;
 pub mod environment;
 pub mod event;
@@ -23,6 +25,7 @@ pub mod memory;
 pub mod model;
 pub mod names;
 pub mod pebble;
+mod run;
 pub mod snapshot;
 pub mod status;
 pub mod tools;
@@ -30,9 +33,10 @@ pub mod yaml;
 
 pub use agent::{Bags, Juju, Side, Whose};
 pub use apply::{Applied, apply};
-pub use desired::{Desired, DesiredBags, Port};
+pub use desired::{Answer, Desired, DesiredBags, Port};
 pub use event::{Dispatch, Event};
 pub use model::{AppName, Bag, Config, ModelInfo, Relation, RelationId, UnitName};
+pub use run::{Unit, run};
 pub use snapshot::Snapshot;
 pub use status::Status;
 pub use tools::{HookTools, ToolError};

@@ -17,6 +17,9 @@ use crate::tools::ToolError;
 /// Lines that are kept before the oldest are dropped: a hook that logs more is ill, and memory is not to follow it.
 const LINES_MAX: usize = 10_000;
 
+/// What is finer stays out of Juju's log. Which of the rest is kept, and shown, the operator says with `logging-config`.
+pub const MAX_LEVEL: Level = Level::DEBUG;
+
 /// The lines of one dispatch. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Lines(Arc<Mutex<Gathered>>);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::event::{Dispatch, Event};
 use crate::model::{AppName, Config, ModelInfo, Relation, RelationId, UnitName};
 use crate::tools::ToolError;
@@ -13,6 +15,8 @@ pub struct Snapshot {
     pub dispatch: Dispatch,
     pub leader: bool,
     pub config: Config,
+    /// The parameters of the action that runs, defaults included. Empty for other events.
+    pub params: BTreeMap<String, Value>,
     /// By endpoint; within one in the order of `relation-ids`, which is sorted as text: `x:10` before `x:9`.
     /// An endpoint that was read and has no relation is there, with an empty list.
     pub relations: BTreeMap<String, Vec<Relation>>,

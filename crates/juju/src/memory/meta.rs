@@ -57,10 +57,39 @@ impl ConfigKind {
     }
 }
 
-/// An action, with the defaults of its parameters.
+/// An action, with its parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Action {
-    pub params: BTreeMap<String, Option<serde_json::Value>>,
+    pub params: BTreeMap<String, Param>,
+    /// Parameters that must be given.
+    pub required: BTreeSet<String>,
+    /// `additionalProperties: false`: no other parameters are taken.
+    pub is_closed: bool,
+}
+
+/// A parameter of an action.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Param {
+    /// JSON schema's name of its type, if it is declared.
+    pub kind: Option<String>,
+    pub default: Option<serde_json::Value>,
+}
+
+impl Param {
+    /// Whether the value has the declared type. A type that JSON schema does not have takes none.
+    pub fn takes(&self, value: &serde_json::Value) -> bool {
+        match self.kind.as_deref() {
+            None => true,
+            Some("string") => value.is_string(),
+            Some("boolean") => value.is_boolean(),
+            Some("number") => value.is_number(),
+            Some("integer") => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|v| v.fract() == 0.0),
+            Some("array") => value.is_array(),
+            Some("object") => value.is_object(),
+            Some("null") => value.is_null(),
+            Some(_) => false,
+        }
+    }
 }
 
 /// A declaration that makes no sense, with its place.
@@ -145,10 +174,14 @@ impl Meta {
                 let params = members(spec.get("params"), "params")?
                     .map(|(param, spec)| {
                         let default = spec.get("default").map(|d| serde_json::json!(d));
-                        (param.to_owned(), default)
+                        let kind = spec.get("type").and_then(Json::as_str).map(str::to_owned);
+                        (param.to_owned(), Param { kind, default })
                     })
                     .collect();
-                Ok((name.to_owned(), Action { params }))
+                let required = spec.get("required").and_then(Json::as_array).unwrap_or_default();
+                let required = required.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+                let is_closed = spec.get("additionalProperties") == Some(&Json::Bool(false));
+                Ok((name.to_owned(), Action { params, required, is_closed }))
             })
             .collect::<Result<_, MetaError>>()?;
         Ok(Meta {

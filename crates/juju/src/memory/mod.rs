@@ -19,7 +19,8 @@ use std::io;
 
 use serde_json::Value;
 
-pub use meta::{Action, ConfigKind, ConfigOption, Endpoint, Meta, MetaError};
+pub use meta::{Action, ConfigKind, ConfigOption, Endpoint, Meta, MetaError, Param};
+pub(crate) use secret::is_secret_key;
 pub use state::{Grant, Owner, RelationState, SecretState, State, StorageState};
 
 use crate::model::{RelationId, UnitName};

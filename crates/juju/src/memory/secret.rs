@@ -241,15 +241,18 @@ fn values(args: &Args, pairs: &[String], stdin: Option<&str>) -> Result<BTreeMap
             "base64" => return Err(failed("#base64 values are not simulated")),
             _ => {}
         }
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let valid = name.len() >= 3
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| inner(b) || b == b'-')
-            && !name.ends_with('-');
-        if !valid {
+        if !is_secret_key(name) {
             return Err(failed(format!("key \"{name}\" not valid")));
         }
         out.insert(name.to_owned(), value);
     }
     Ok(out)
+}
+
+/// At least three lower-case letters, digits and hyphens; a letter first, no hyphen last.
+pub(crate) fn is_secret_key(name: &str) -> bool {
+    name.len() >= 3
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.ends_with('-')
 }

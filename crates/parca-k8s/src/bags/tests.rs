@@ -31,6 +31,7 @@ fn snapshot(leader: bool, relations: Vec<Relation>) -> Snapshot {
         },
         leader,
         config: Config::default(),
+        params: BTreeMap::new(),
         relations: by_endpoint,
         unreadable: Vec::new(),
     }
