@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -7,6 +8,12 @@ use crate::tools::ToolError;
 
 /// What one process argument may hold is 128 KiB on Linux.
 const ARGUMENT_MAX: usize = 100 * 1024;
+
+/// A text for people as one argument of a process: cut where it would be too long, and without NUL, where an argument ends.
+pub(super) fn argument(text: &str) -> Cow<'_, str> {
+    let text = &text[..text.floor_char_boundary(ARGUMENT_MAX)];
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
 
 impl Juju<'_> {
     /// The parameters of the action that runs, defaults included.
@@ -28,12 +35,12 @@ impl Juju<'_> {
 
     /// Lets the action fail, with a reason. The hook may end well all the same.
     pub fn action_fail(&self, why: &str) -> Result<(), ToolError> {
-        self.run("action-fail", &["--", why], None).map(drop)
+        self.run("action-fail", &["--", &argument(why)], None).map(drop)
     }
 
     /// Tells whoever runs the action how it goes.
     pub fn action_log(&self, message: &str) -> Result<(), ToolError> {
-        self.run("action-log", &["--", message], None).map(drop)
+        self.run("action-log", &["--", &argument(message)], None).map(drop)
     }
 
     /// Writes to Juju's log, in as many messages as it takes. Prefer `tracing`, which gathers lines: see [`crate::log`].
@@ -48,8 +55,7 @@ impl Juju<'_> {
         let mut rest = message;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rest.floor_char_boundary(ARGUMENT_MAX));
-            // An argument ends at the first NUL, and the kernel refuses to pass one.
-            let part = part.replace('\0', "\u{fffd}");
+            let part = argument(part);
             self.run_named("juju-log", &["--log-level", level, "--", &part], None, || "juju-log".to_owned())?;
             rest = after;
         }

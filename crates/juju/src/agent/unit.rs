@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use super::action::argument;
 use super::{Juju, VersionMemory, to_yaml_json};
 use crate::desired::Port;
 use crate::model::{Config, RelationId};
@@ -119,7 +120,10 @@ impl Juju<'_> {
     }
 
     /// Sets the status if it is another one. Seen at once, and it stays even if the hook fails.
+    ///
+    /// A NUL in the message becomes U+FFFD, and what is past 100 KiB is cut off: it is an argument of a process.
     pub fn set_status(&self, whose: Whose, status: &Status) -> Result<bool, ToolError> {
+        let status = &Status { kind: status.kind, message: argument(&status.message).into_owned() };
         if self.status(whose)? == *status {
             return Ok(false);
         }

@@ -2,3 +2,4 @@
 
 mod hook_tools;
 mod pebble;
+mod reconcile;
