@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::event::{
-    ActionEvent, Dispatch, Event, Notice, PebbleEvent, PebbleEventKind, Proxy, RelationEvent, RelationEventKind,
+    ActionEvent, Dispatch, Event, Notice, PebbleEvent, PebbleEventKind, Place, Proxy, RelationEvent, RelationEventKind,
     SecretEvent, SecretEventKind, StorageEvent, StorageEventKind, TraceContext,
 };
 use crate::model::{AppName, ModelInfo, RelationId, UnitName};
@@ -72,13 +72,22 @@ impl Dispatch {
                 uuid: var("JUJU_MODEL_UUID").unwrap_or_default(),
             },
             charm_dir: var("JUJU_CHARM_DIR").or_else(|| var("CHARM_DIR")).map_or_else(|| ".".into(), PathBuf::from),
-            juju_version: var("JUJU_VERSION"),
+            juju_version: var("JUJU_VERSION").and_then(|text| text.parse().ok()),
             trace: trace(&var),
             proxy: Proxy {
                 http: var("JUJU_CHARM_HTTP_PROXY"),
                 https: var("JUJU_CHARM_HTTPS_PROXY"),
                 ftp: var("JUJU_CHARM_FTP_PROXY"),
                 no_proxy: var("JUJU_CHARM_NO_PROXY"),
+            },
+            place: Place {
+                machine: var("JUJU_MACHINE_ID"),
+                availability_zone: var("JUJU_AVAILABILITY_ZONE"),
+                principal: var("JUJU_PRINCIPAL_UNIT").and_then(|text| text.parse().ok()),
+                api_addresses: var("JUJU_API_ADDRESSES")
+                    .map(|all| all.split_whitespace().map(str::to_owned).collect())
+                    .unwrap_or_default(),
+                cloud_api_version: var("CLOUD_API_VERSION"),
             },
         })
     }
@@ -119,6 +128,7 @@ fn hook(name: &str, var: &impl Fn(&str) -> Option<String>) -> Option<Event> {
                         name: storage.to_owned(),
                         id: var("JUJU_STORAGE_ID").unwrap_or_default(),
                         location: var("JUJU_STORAGE_LOCATION").map(PathBuf::from),
+                        storage_type: var("JUJU_STORAGE_KIND").and_then(|text| text.parse().ok()),
                     }));
                 }
             }
@@ -190,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::{JujuVersion, StorageType};
 
     fn dispatch(vars: &[(&str, &str)]) -> Dispatch {
         let mut all: BTreeMap<&str, &str> = BTreeMap::from([("JUJU_UNIT_NAME", "parca-k8s/0")]);
@@ -242,9 +253,15 @@ mod tests {
                 ("JUJU_DISPATCH_PATH", &format!("hooks/my-data-storage-{name}")),
                 ("JUJU_STORAGE_ID", "my-data/0"),
                 ("JUJU_STORAGE_LOCATION", "/srv"),
+                ("JUJU_STORAGE_KIND", "filesystem"),
             ]);
-            let location = Some("/srv".into());
-            let expected = StorageEvent { kind, name: "my-data".to_owned(), id: "my-data/0".to_owned(), location };
+            let expected = StorageEvent {
+                kind,
+                name: "my-data".to_owned(),
+                id: "my-data/0".to_owned(),
+                location: Some("/srv".into()),
+                storage_type: Some(StorageType::Filesystem),
+            };
             assert_eq!(found, Event::Storage(expected));
         }
         for (name, kind, revision) in [
@@ -313,6 +330,58 @@ mod tests {
         assert_eq!(empty, Err(NotADispatch::Missing("JUJU_UNIT_NAME")));
         let odd = Dispatch::from_vars(|name| (name == "JUJU_UNIT_NAME").then(|| "a/b".to_owned()));
         assert_eq!(odd.unwrap_err().to_string(), "JUJU_UNIT_NAME has the impossible value \"a/b\"");
+    }
+
+    #[test]
+    fn who_and_where_the_unit_is_is_told() {
+        let found = dispatch(&[
+            ("JUJU_DISPATCH_PATH", "hooks/start"),
+            ("JUJU_MODEL_NAME", "lens"),
+            ("JUJU_MODEL_UUID", "4b2a7d5e-9c31-4f60-8a17-d3e5f0c2b691"),
+            ("JUJU_CHARM_DIR", "/srv/charm"),
+            ("JUJU_VERSION", "3.6.11"),
+            ("JUJU_MACHINE_ID", "1/lxd/0"),
+            ("JUJU_AVAILABILITY_ZONE", "east"),
+            ("JUJU_PRINCIPAL_UNIT", "web/3"),
+            ("JUJU_API_ADDRESSES", "10.1.1.1:17070 10.1.1.2:17070"),
+            ("CLOUD_API_VERSION", "1.32.0"),
+        ]);
+        assert_eq!((found.unit.app().as_str(), found.unit.number()), ("parca-k8s", 0));
+        assert_eq!((&*found.model.name, &*found.model.uuid), ("lens", "4b2a7d5e-9c31-4f60-8a17-d3e5f0c2b691"));
+        assert_eq!(found.charm_dir, PathBuf::from("/srv/charm"));
+        assert_eq!(found.juju_version, Some(JujuVersion::new(3, 6, 11)));
+        let place = Place {
+            machine: Some("1/lxd/0".to_owned()),
+            availability_zone: Some("east".to_owned()),
+            principal: "web/3".parse().ok(),
+            api_addresses: vec!["10.1.1.1:17070".to_owned(), "10.1.1.2:17070".to_owned()],
+            cloud_api_version: Some("1.32.0".to_owned()),
+        };
+        assert_eq!(found.place, place);
+        assert_eq!(dispatch(&[("JUJU_DISPATCH_PATH", "hooks/start")]).place, Place::default());
+    }
+
+    #[test]
+    fn versions_of_juju_are_told_from_what_is_none() {
+        for (text, expected) in [
+            ("3.6.11", Some((3, 6, 11))),
+            ("3.6.11.2", Some((3, 6, 11))),
+            ("4.0-beta5.1", Some((4, 0, 0))),
+            ("3.6", None),
+            ("three.six.0", None),
+            ("3.+6.0", None),
+            ("", None),
+        ] {
+            let version = expected.map(|(major, minor, patch)| JujuVersion::new(major, minor, patch));
+            assert_eq!(text.parse().ok(), version, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_dispatch_path_the_hook_s_name_tells_the_event() {
+        assert_eq!(event(&[("JUJU_HOOK_NAME", "start")]), Event::Start);
+        let none = Dispatch::from_vars(|name| (name == "JUJU_UNIT_NAME").then(|| "a/0".to_owned()));
+        assert_eq!(none.unwrap_err(), NotADispatch::Missing("JUJU_DISPATCH_PATH"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::{AppName, ModelInfo, RelationId, UnitName};
+use crate::model::{AppName, JujuVersion, ModelInfo, RelationId, StorageType, UnitName};
 
 /// An event, as the environment of a dispatch describes it.
 ///
@@ -72,6 +72,7 @@ pub struct StorageEvent {
     /// `name/0`; empty where Juju did not say.
     pub id: String,
     pub location: Option<PathBuf>,
+    pub storage_type: Option<StorageType>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,12 +176,43 @@ pub struct Dispatch {
     pub model: ModelInfo,
     /// Where the charm is unpacked. What is written here is lost when the pod is replaced.
     pub charm_dir: PathBuf,
-    /// `None` where Juju does not say, as in meter-status-changed.
-    pub juju_version: Option<String>,
+    /// `None` where Juju does not say, as in meter-status-changed, or says what is no version.
+    pub juju_version: Option<JujuVersion>,
     /// The trace of Juju's that this dispatch is a part of.
     pub trace: Option<TraceContext>,
     /// The proxies of the model: they are for the charm, Juju does not set the usual variables.
     pub proxy: Proxy,
+    pub place: Place,
+}
+
+impl Dispatch {
+    /// A dispatch of which no more is known.
+    pub fn new(event: Event, unit: UnitName, model: ModelInfo) -> Dispatch {
+        Dispatch {
+            event,
+            unit,
+            model,
+            charm_dir: PathBuf::from("."),
+            juju_version: None,
+            trace: None,
+            proxy: Proxy::default(),
+            place: Place::default(),
+        }
+    }
+}
+
+/// Where the unit runs, as far as Juju tells; in Kubernetes that is nearly nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The machine's number, or `1/lxd/0` for a container on one.
+    pub machine: Option<String>,
+    pub availability_zone: Option<String>,
+    /// The unit that this one, a subordinate, goes with.
+    pub principal: Option<UnitName>,
+    /// Of the controllers, `host:port`.
+    pub api_addresses: Vec<String>,
+    /// The version of Kubernetes.
+    pub cloud_api_version: Option<String>,
 }
 
 /// As in W3C trace context: 32 and 16 hexadecimal digits.

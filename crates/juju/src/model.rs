@@ -186,6 +186,74 @@ pub struct ModelInfo {
     pub uuid: String,
 }
 
+/// How an instance of storage is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageType {
+    /// A device.
+    Block,
+    /// A folder.
+    Filesystem,
+}
+
+impl FromStr for StorageType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<StorageType, String> {
+        match text {
+            "block" => Ok(StorageType::Block),
+            "filesystem" => Ok(StorageType::Filesystem),
+            _ => Err(format!("{text:?} is no type of storage")),
+        }
+    }
+}
+
+/// A version of Juju: `3.6.11`, `4.0-beta5.1`. Compares as far as features go, by the first three numbers.
+///
+/// ```
+/// use juju::model::JujuVersion;
+/// let version: JujuVersion = "3.6.11".parse().unwrap();
+/// assert!(version >= JujuVersion::new(3, 6, 2) && version < JujuVersion::new(4, 0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JujuVersion {
+    pub major: u32,
+    pub minor: u32,
+    /// 0 in versions before a release, which have a tag in its place.
+    pub patch: u32,
+}
+
+impl JujuVersion {
+    pub const fn new(major: u32, minor: u32, patch: u32) -> JujuVersion {
+        JujuVersion { major, minor, patch }
+    }
+}
+
+impl fmt::Display for JujuVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl FromStr for JujuVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<JujuVersion, String> {
+        let parts = || {
+            let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
+            let (major, rest) = text.split_once('.')?;
+            let (minor, rest) = rest.split_at(rest.find(['.', '-'])?);
+            let patch = match rest.strip_prefix('.') {
+                // a fourth number is that of a build
+                Some(patch) => number(patch.split('.').next()?)?,
+                None => 0,
+            };
+            Some(JujuVersion { major: number(major)?, minor: number(minor)?, patch })
+        };
+        parts().ok_or_else(|| format!("{text:?} is no version of Juju"))
+    }
+}
+
 /// One configuration option's value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -201,6 +269,7 @@ impl ConfigValue {
     fn kind(&self) -> &'static str {
         match self {
             ConfigValue::Bool(_) => "a boolean",
+            ConfigValue::Int(v) if *v < 0 => "a negative integer",
             ConfigValue::Int(_) => "an integer",
             ConfigValue::Float(_) => "a float",
             ConfigValue::String(_) => "a string",
@@ -229,7 +298,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A type that a configuration option can be read as: `bool`, `i64`, `f64`, `String`.
+/// A type that a configuration option can be read as: `bool`, `i64`, `u16`, `u32`, `f64`, `String`.
 pub trait FromConfig: Sized {
     const KIND: &'static str;
     fn from_config(value: &ConfigValue) -> Option<Self>;
@@ -246,6 +315,20 @@ impl FromConfig for i64 {
     const KIND: &'static str = "an integer";
     fn from_config(value: &ConfigValue) -> Option<i64> {
         if let ConfigValue::Int(v) = value { Some(*v) } else { None }
+    }
+}
+
+impl FromConfig for u16 {
+    const KIND: &'static str = "a whole number from 0 to 65535";
+    fn from_config(value: &ConfigValue) -> Option<u16> {
+        if let ConfigValue::Int(v) = value { u16::try_from(*v).ok() } else { None }
+    }
+}
+
+impl FromConfig for u32 {
+    const KIND: &'static str = "a whole number from 0 to 4294967295";
+    fn from_config(value: &ConfigValue) -> Option<u32> {
+        if let ConfigValue::Int(v) = value { u32::try_from(*v).ok() } else { None }
     }
 }
 

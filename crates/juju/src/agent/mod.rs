@@ -4,6 +4,7 @@
 //! what is kept follows it. Juju gives a dispatch one stable view that includes its own writes, so nothing grows stale.
 
 mod action;
+mod cloud;
 mod relation;
 mod secret;
 mod unit;
@@ -14,14 +15,16 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::event::Dispatch;
 use crate::tools::{HookTools, ToolError};
 
+pub use cloud::{CloudCredential, CloudSpec};
 pub use relation::{Bags, Side};
 pub use secret::{NewSecret, SecretAccess, SecretChange, SecretInfo, SecretOwner, SecretRef, SecretRevision};
-pub use unit::{Address, BindAddress, GoalState, GoalStatus, Network, Whose};
+pub use unit::{Address, BindAddress, GoalState, GoalStatus, Network, Storage, Whose};
 
 /// The unit agent of one dispatch.
 ///
@@ -86,13 +89,27 @@ impl<'t> Juju<'t> {
 
     /// Runs a tool that reads, with its answer as JSON; kept under its arguments.
     fn read(&self, tool: &str, args: &[&str]) -> Result<Rc<Value>, ToolError> {
+        self.kept_or(tool, args, || self.read_anew(tool, args))
+    }
+
+    /// What is kept under a tool and its arguments, or else what `ask` tells, which is kept.
+    fn kept_or(
+        &self,
+        tool: &str,
+        args: &[&str],
+        ask: impl FnOnce() -> Result<Value, ToolError>,
+    ) -> Result<Rc<Value>, ToolError> {
         let key = key(tool, args);
         if let Some(kept) = self.kept.borrow().get(&key) {
             return kept.clone();
         }
-        let answer = self.read_anew(tool, args).map(Rc::new);
+        let answer = ask().map(Rc::new);
         self.kept.borrow_mut().insert(key, answer.clone());
         answer
+    }
+
+    fn is_kept(&self, tool: &str, args: &[&str]) -> bool {
+        self.kept.borrow().contains_key(&key(tool, args))
     }
 
     fn read_anew(&self, tool: &str, args: &[&str]) -> Result<Value, ToolError> {
@@ -121,6 +138,11 @@ impl<'t> Juju<'t> {
     fn forget(&self, tool: &str) {
         self.kept.borrow_mut().retain(|key, _| key.split('\0').next() != Some(tool));
     }
+}
+
+/// Go writes an empty list as null.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 fn key(tool: &str, args: &[&str]) -> String {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,14 +8,19 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Juju, call_text};
-use crate::model::RelationId;
-use crate::tools::ToolError;
+use crate::model::{RelationId, UnitName};
+use crate::tools::{ToolError, ToolErrorKind};
 
 /// How a secret is named: by its identifier, with `secret:` or without, or by a label of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SecretRef<'a> {
     Id(&'a str),
     Label(&'a str),
+    /// By its identifier; somebody else's secret has our label from now on, by which events then name it.
+    Labelled {
+        id: &'a str,
+        label: &'a str,
+    },
 }
 
 impl<'a> SecretRef<'a> {
@@ -22,6 +28,7 @@ impl<'a> SecretRef<'a> {
         match self {
             SecretRef::Id(id) => vec![id],
             SecretRef::Label(label) => vec!["--label", label],
+            SecretRef::Labelled { id, label } => vec![id, "--label", label],
         }
     }
 }
@@ -47,8 +54,8 @@ pub enum SecretOwner {
     Unit,
 }
 
-/// A secret to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A secret to be made. Its values are no part of what `{:?}` writes.
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewSecret {
     /// Keys of at least three characters: lower-case letters, digits, hyphens.
     pub content: BTreeMap<String, String>,
@@ -61,14 +68,32 @@ pub struct NewSecret {
     pub rotate: Option<String>,
 }
 
-/// What shall change in a secret; `None` leaves it alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+impl fmt::Debug for NewSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&String> = self.content.keys().collect();
+        f.debug_struct("NewSecret")
+            .field("content", &keys)
+            .field("owner", &self.owner)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What shall change in a secret; `None` leaves it alone. Its values are no part of what `{:?}` writes.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretChange {
     pub content: Option<BTreeMap<String, String>>,
     pub label: Option<String>,
     pub description: Option<String>,
     pub expire: Option<String>,
     pub rotate: Option<String>,
+}
+
+impl fmt::Debug for SecretChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.content.as_ref().map(|content| content.keys().collect::<Vec<_>>());
+        f.debug_struct("SecretChange").field("content", &keys).field("label", &self.label).finish_non_exhaustive()
+    }
 }
 
 /// What Juju says of a secret of ours.
@@ -113,9 +138,10 @@ impl Juju<'_> {
             SecretRevision::Peek => args.push("--peek"),
             SecretRevision::Refresh => args.push("--refresh"),
         }
+        let is_news = !self.is_kept("secret-get", &args);
         let content = self.read_as("secret-get", &args)?;
-        if revision == SecretRevision::Refresh {
-            // From now on this is what is tracked, whichever way it was asked for before.
+        if is_news && (revision == SecretRevision::Refresh || matches!(which, SecretRef::Labelled { .. })) {
+            // From now on this is what is tracked, and this its label, whichever way it was asked for before.
             self.forget("secret-get");
             self.keep("secret-get", &args, serde_json::json!(content));
         }
@@ -124,7 +150,10 @@ impl Juju<'_> {
 
     /// What Juju says of a secret of ours.
     pub fn secret_info(&self, which: SecretRef<'_>) -> Result<SecretInfo, ToolError> {
-        let args = which.args();
+        let args = match which {
+            SecretRef::Labelled { id, .. } => vec![id],
+            which => which.args(),
+        };
         let mut answer: BTreeMap<String, SecretInfo> = self.read_as("secret-info-get", &args)?;
         let (id, mut info) = answer
             .pop_first()
@@ -194,18 +223,54 @@ impl Juju<'_> {
         self.secret_write("secret-remove", args, None).map(drop)
     }
 
-    /// Lets the other side of a relation see a secret of ours: the whole application, or one unit.
-    pub fn secret_grant(&self, id: &str, relation: RelationId, unit: Option<&str>) -> Result<(), ToolError> {
-        let mut args = vec![id.to_owned(), "--relation".to_owned(), relation.to_string()];
-        flags(&mut args, [("--unit", &unit.map(str::to_owned))]);
-        self.secret_write("secret-grant", args, None).map(drop)
+    /// Lets the other side of a relation see a secret of ours, if it may not yet: the whole application, or one unit. Gives
+    /// whether anything had to be done.
+    pub fn secret_grant(&self, id: &str, relation: RelationId, unit: Option<&UnitName>) -> Result<bool, ToolError> {
+        if self.is_granted(id, relation, unit)? {
+            return Ok(false);
+        }
+        self.secret_share("secret-grant", id, relation, unit)?;
+        Ok(true)
     }
 
-    /// Takes back what `secret_grant` gave.
-    pub fn secret_revoke(&self, id: &str, relation: RelationId, unit: Option<&str>) -> Result<(), ToolError> {
+    /// Takes back what `secret_grant` gave, if it is given. Gives whether anything had to be done.
+    pub fn secret_revoke(&self, id: &str, relation: RelationId, unit: Option<&UnitName>) -> Result<bool, ToolError> {
+        if !self.is_granted(id, relation, unit)? {
+            return Ok(false);
+        }
+        self.secret_share("secret-revoke", id, relation, unit)?;
+        Ok(true)
+    }
+
+    /// Juju knows one grant of a secret for each that sees it, whatever the relation.
+    fn is_granted(&self, id: &str, relation: RelationId, unit: Option<&UnitName>) -> Result<bool, ToolError> {
+        // As names, or as Juju's tags.
+        let (name, tag) = match unit {
+            Some(unit) => (unit.to_string(), format!("unit-{}-{}", unit.app(), unit.number())),
+            None => match self.relation_app(relation)? {
+                Some(app) => (app.to_string(), format!("application-{app}")),
+                None => return Ok(false),
+            },
+        };
+        let access = match self.secret_info(SecretRef::Id(id)) {
+            Ok(info) => info.access,
+            // The tool that writes will say so, if it is so.
+            Err(error) if error.kind == ToolErrorKind::SecretNotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(access.iter().any(|access| access.target == name || access.target == tag))
+    }
+
+    fn secret_share(
+        &self,
+        tool: &str,
+        id: &str,
+        relation: RelationId,
+        unit: Option<&UnitName>,
+    ) -> Result<(), ToolError> {
         let mut args = vec![id.to_owned(), "--relation".to_owned(), relation.to_string()];
-        flags(&mut args, [("--unit", &unit.map(str::to_owned))]);
-        self.secret_write("secret-revoke", args, None).map(drop)
+        flags(&mut args, [("--unit", &unit.map(ToString::to_string))]);
+        self.secret_write(tool, args, None).map(drop)
     }
 
     /// Runs a tool that changes secrets. The content goes by files that only we can read: arguments are for everybody.

@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::action::argument;
-use super::{Juju, VersionMemory, to_yaml_json};
+use super::{Juju, VersionMemory, null_is_empty, to_yaml_json};
 use crate::desired::Port;
-use crate::model::{Config, RelationId};
+use crate::model::{Config, RelationId, StorageType};
 use crate::status::Status;
 use crate::tools::ToolError;
 
@@ -89,8 +89,13 @@ pub struct GoalStatus {
     pub since: String,
 }
 
-fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
+/// An instance of storage.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Storage {
+    #[serde(rename = "kind")]
+    pub storage_type: StorageType,
+    /// Where it is mounted, or its device, in the charm's container.
+    pub location: PathBuf,
 }
 
 impl Juju<'_> {
@@ -196,18 +201,16 @@ impl Juju<'_> {
         self.read_as("goal-state", &[])
     }
 
-    /// The cloud's credential, as Juju prints it; needs `juju trust`.
-    pub fn credential(&self) -> Result<Value, ToolError> {
-        Ok((*self.read("credential-get", &[])?).clone())
-    }
-
     /// Where the file of a resource is. It is fetched if it has to be.
     pub fn resource(&self, name: &str) -> Result<PathBuf, ToolError> {
-        let path = self.run("resource-get", &["--", name], None)?;
-        match path.trim_end() {
-            "" => Err(ToolError::bad_answer(format!("resource-get {name}"), "no path")),
-            path => Ok(path.into()),
-        }
+        let path = self.kept_or("resource-get", &[name], || {
+            let path = self.run("resource-get", &["--", name], None)?;
+            match path.trim_end() {
+                "" => Err(ToolError::bad_answer(format!("resource-get {name}"), "no path")),
+                path => Ok(json!(path)),
+            }
+        })?;
+        Ok(path.as_str().unwrap_or_default().into())
     }
 
     /// Reboots the machine, at once or when the hook has ended. Not in actions.
@@ -221,14 +224,9 @@ impl Juju<'_> {
         Ok(ids.unwrap_or_default())
     }
 
-    /// Where an instance of storage is mounted in the charm's container.
-    pub fn storage_location(&self, id: &str) -> Result<PathBuf, ToolError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            location: PathBuf,
-        }
-        let answer: Answer = self.read_as("storage-get", &["-s", id])?;
-        Ok(answer.location)
+    /// An attached instance of storage.
+    pub fn storage(&self, id: &str) -> Result<Storage, ToolError> {
+        self.read_as("storage-get", &["-s", id])
     }
 
     /// Asks for more instances of storage. They come when the hook has ended well.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::on::{Trigger, What};
 use crate::event::{Event, PebbleEventKind, RelationEventKind, SecretEventKind};
 use crate::memory::{ConfigKind, Meta, Owner, RelationState, SecretState, State};
-use crate::model::{Bag, ConfigValue, RelationId, UnitName};
+use crate::model::{Bag, ConfigValue, JujuVersion, RelationId, UnitName};
 
 /// Why a run was refused: each reason, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) fn check(
     trigger: &Trigger,
     is_up: &dyn Fn(&str) -> bool,
 ) -> Result<(), Impossible> {
-    let mut check = Check { meta, state, is_up, version: version(&state.juju_version), found: Vec::new() };
+    let mut check = Check { meta, state, is_up, version: state.juju_version.parse().ok(), found: Vec::new() };
     check.model();
     check.config();
     check.relations();
@@ -43,7 +43,7 @@ struct Check<'a> {
     state: &'a State,
     /// Whether a container has a Pebble.
     is_up: &'a dyn Fn(&str) -> bool,
-    version: Option<(u32, u32)>,
+    version: Option<JujuVersion>,
     found: Vec<String>,
 }
 
@@ -329,17 +329,12 @@ impl Check<'_> {
 
     fn is_at_least(&self, major: u32, minor: u32) -> bool {
         // a version that makes no sense was refused already
-        self.version.is_none_or(|version| version >= (major, minor))
+        self.version.is_none_or(|version| version >= JujuVersion::new(major, minor, 0))
     }
 }
 
 /// Pebble's own limit, in bytes.
 const NOTICE_KEY_MAX: usize = 256;
-
-fn version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
 
 fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();

@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
-use juju::event::{Proxy, RelationEvent};
+use juju::event::RelationEvent;
 use juju::json::Json;
 use juju::model::{Config, ConfigValue, RelationId};
 use juju::status::StatusKind;
@@ -20,15 +19,7 @@ fn snapshot(leader: bool, relations: Vec<Relation>) -> Snapshot {
     }
     let identity = recorded();
     Snapshot {
-        dispatch: Dispatch {
-            event: Event::ConfigChanged,
-            unit: identity.unit,
-            model: identity.model,
-            charm_dir: PathBuf::new(),
-            juju_version: None,
-            trace: None,
-            proxy: Proxy::default(),
-        },
+        dispatch: Dispatch::new(Event::ConfigChanged, identity.unit, identity.model),
         leader,
         config: Config::default(),
         params: BTreeMap::new(),

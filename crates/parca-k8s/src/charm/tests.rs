@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use juju::event::{Event, Proxy};
+use juju::event::{Event};
 use juju::memory::{Finished, MemoryTools, Meta, Origin, Owner, SecretState, State};
 use juju::model::{Bag, RelationId};
 use juju::pebble::Client;
@@ -30,15 +29,7 @@ fn run(state: State, event: Event) -> Finished {
 }
 
 fn run_with(state: State, event: Event, variable: &dyn Fn(&str) -> Option<String>, account: &Path) -> Finished {
-    let dispatch_of = Dispatch {
-        event,
-        unit: state.unit.clone(),
-        model: state.model.clone(),
-        charm_dir: PathBuf::new(),
-        juju_version: None,
-        trace: None,
-        proxy: Proxy::default(),
-    };
+    let dispatch_of = Dispatch::new(event, state.unit.clone(), state.model.clone());
     let version = Some(state.workload_version.clone());
     let tools = MemoryTools::new(meta(), state, Origin::default());
     let fqdn = format!("parca-k8s-0.parca-k8s-endpoints.{}.svc.cluster.local", dispatch_of.model.name);

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use juju::event::{ActionEvent, Event, Proxy};
+use juju::event::{ActionEvent, Event};
 use juju::memory::{Call, Finished, MemoryTools, Meta, Origin, State};
 use juju::pebble::Client;
 use juju::{Dispatch, Juju, Status};
@@ -27,15 +27,7 @@ fn no_names(_: &str, _: u16, _: Duration) -> io::Result<Vec<SocketAddr>> {
 }
 
 pub(crate) fn run(state: State, event: Event) -> Finished {
-    let dispatch = Dispatch {
-        event,
-        unit: state.unit.clone(),
-        model: state.model.clone(),
-        charm_dir: PathBuf::new(),
-        juju_version: None,
-        trace: None,
-        proxy: Proxy::default(),
-    };
+    let dispatch = Dispatch::new(event, state.unit.clone(), state.model.clone());
     let (version, fqdn) = (Some(state.workload_version.clone()), fqdn(&state));
     let action = dispatch.event.action().map(|_| serde_json::Map::new());
     let tools = MemoryTools::new(meta(), state, Origin { action, ..Origin::default() });
