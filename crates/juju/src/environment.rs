@@ -55,12 +55,15 @@ impl Dispatch {
         let path = var("JUJU_DISPATCH_PATH");
         let event = match path.as_deref().and_then(|p| p.strip_prefix("actions/")) {
             Some(name) => Event::Action(ActionEvent {
-                name: var("JUJU_ACTION_NAME").unwrap_or_else(|| name.to_owned()),
+                name: var("JUJU_ACTION_NAME")
+                    .or_else(|| Some(name.to_owned()).filter(|name| !name.is_empty()))
+                    .ok_or(NotADispatch::Missing("JUJU_ACTION_NAME"))?,
                 uuid: var("JUJU_ACTION_UUID").unwrap_or_default(),
             }),
             None => {
-                let name = path.as_deref().and_then(|p| p.strip_prefix("hooks/")).map(str::to_owned);
-                let name = name.or_else(|| var("JUJU_HOOK_NAME")).ok_or(NotADispatch::Missing("JUJU_DISPATCH_PATH"))?;
+                let name = path.as_deref().and_then(|p| p.strip_prefix("hooks/")).filter(|name| !name.is_empty());
+                let name = name.map(str::to_owned).or_else(|| var("JUJU_HOOK_NAME"));
+                let name = name.ok_or(NotADispatch::Missing("JUJU_DISPATCH_PATH"))?;
                 hook(&name, &var).unwrap_or(Event::Unknown(name))
             }
         };
@@ -382,6 +385,13 @@ mod tests {
         assert_eq!(event(&[("JUJU_HOOK_NAME", "start")]), Event::Start);
         let none = Dispatch::from_vars(|name| (name == "JUJU_UNIT_NAME").then(|| "a/0".to_owned()));
         assert_eq!(none.unwrap_err(), NotADispatch::Missing("JUJU_DISPATCH_PATH"));
+        assert_eq!(event(&[("JUJU_DISPATCH_PATH", "hooks/"), ("JUJU_HOOK_NAME", "stop")]), Event::Stop);
+        let nameless = |name: &str| match name {
+            "JUJU_UNIT_NAME" => Some("a/0".to_owned()),
+            "JUJU_DISPATCH_PATH" => Some("actions/".to_owned()),
+            _ => None,
+        };
+        assert_eq!(Dispatch::from_vars(nameless), Err(NotADispatch::Missing("JUJU_ACTION_NAME")));
     }
 
     #[test]
