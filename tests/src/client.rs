@@ -8,8 +8,11 @@ use tonic::{Request, Status, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
 use crate::wire::{
-    HasProfileDataResponse, LabelSet, MODE_MERGE, MergeProfile, Nothing, QueryRangeRequest, QueryRangeResponse,
-    QueryRequest, QueryResponse, RawProfileSeries, RawSample, Target, TargetsResponse, Timestamp, WriteRawRequest,
+    HasProfileDataResponse, InitiateUploadRequest, InitiateUploadResponse, LabelSet, MODE_MERGE,
+    MarkUploadFinishedRequest, MergeProfile, Nothing, QueryRangeRequest, QueryRangeResponse, QueryRequest,
+    QueryResponse, RawProfileSeries, RawSample, ShouldInitiateUploadRequest, ShouldInitiateUploadResponse, Target,
+    TargetsResponse, Timestamp, UploadData, UploadInfo, UploadInstructions, UploadRequest, UploadResponse,
+    WriteRawRequest,
 };
 
 const CALL_SECONDS: u64 = 30;
@@ -86,6 +89,47 @@ impl Client {
         };
         let request = QueryRequest { mode: MODE_MERGE, merge: Some(merge), report_type };
         self.call("/parca.query.v1alpha1.QueryService/Query", request).await
+    }
+
+    /// Whether a file is wanted, and why.
+    pub async fn should_upload(&self, build_id: &str) -> Result<(bool, String), Status> {
+        let request = ShouldInitiateUploadRequest { build_id: build_id.to_owned() };
+        let path = "/parca.debuginfo.v1alpha1.DebuginfoService/ShouldInitiateUpload";
+        let reply: ShouldInitiateUploadResponse = self.call(path, request).await?;
+        Ok((reply.should_initiate_upload, reply.reason))
+    }
+
+    pub async fn initiate_upload(&self, build_id: &str, size: usize) -> Result<UploadInstructions, Status> {
+        let request =
+            InitiateUploadRequest { build_id: build_id.to_owned(), size: size as i64, hash: format!("hash-{size}") };
+        let path = "/parca.debuginfo.v1alpha1.DebuginfoService/InitiateUpload";
+        let reply: InitiateUploadResponse = self.call(path, request).await?;
+        reply.upload_instructions.ok_or_else(|| Status::internal("a reply without instructions"))
+    }
+
+    pub async fn finish_upload(&self, instructions: &UploadInstructions) -> Result<(), Status> {
+        let UploadInstructions { build_id, upload_id, .. } = instructions.clone();
+        let request = MarkUploadFinishedRequest { build_id, upload_id };
+        let path = "/parca.debuginfo.v1alpha1.DebuginfoService/MarkUploadFinished";
+        self.call(path, request).await.map(|Nothing {}| ())
+    }
+
+    /// Sends a file as agents do, in chunks; gives the size that the server says.
+    pub async fn upload(&self, instructions: &UploadInstructions, file: &[u8]) -> Result<u64, Status> {
+        const CHUNK_BYTES: usize = 1 << 20;
+        let UploadInstructions { build_id, upload_id, .. } = instructions.clone();
+        let message = |data| UploadRequest { data: Some(data) };
+        let mut messages = vec![message(UploadData::Info(UploadInfo { build_id, upload_id }))];
+        messages.extend(file.chunks(CHUNK_BYTES).map(|chunk| message(UploadData::ChunkData(chunk.to_vec()))));
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = PathAndQuery::from_static("/parca.debuginfo.v1alpha1.DebuginfoService/Upload");
+        let codec: ProstCodec<UploadRequest, UploadResponse> = ProstCodec::default();
+        let call = grpc.client_streaming(Request::new(tokio_stream::iter(messages)), path, codec);
+        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
+            Ok(reply) => reply.map(|reply| reply.into_inner().size),
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
     }
 
     /// All scrape targets.

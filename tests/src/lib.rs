@@ -4,16 +4,21 @@
 //! Every wait has an end, only processes that were started here are ended, and only loopback is spoken to.
 //!
 //! Map: [`Server`] a running `decima` · [`Client`] its gRPC services · [`wire`] their messages · [`pprof`] made-up profiles ·
-//! [`Stub`] a scrape target that misbehaves · [`Mounts`] file systems of its own.
+//! [`Stub`] a scrape target that misbehaves · [`Mounts`] file systems of its own · [`S3Server`] a real object store ·
+//! [`FaultyProxy`] a bad way to it.
 
 mod client;
 mod mounts;
 pub mod pprof;
+mod proxy;
+mod s3;
 mod server;
 mod stub;
 pub mod wire;
 
 pub use client::Client;
 pub use mounts::Mounts;
+pub use proxy::{Asked, Fault, FaultyProxy};
+pub use s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY, tool};
 pub use server::{Exited, Place, Server, binary, free_address};
 pub use stub::Stub;

@@ -180,3 +180,86 @@ pub struct Target {
     #[prost(int32, tag = "7")]
     pub health: i32,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ShouldInitiateUploadRequest {
+    #[prost(string, tag = "1")]
+    pub build_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ShouldInitiateUploadResponse {
+    #[prost(bool, tag = "1")]
+    pub should_initiate_upload: bool,
+    #[prost(string, tag = "2")]
+    pub reason: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct InitiateUploadRequest {
+    #[prost(string, tag = "1")]
+    pub build_id: String,
+    #[prost(int64, tag = "2")]
+    pub size: i64,
+    #[prost(string, tag = "3")]
+    pub hash: String,
+}
+
+pub const STRATEGY_GRPC: i32 = 1;
+pub const STRATEGY_SIGNED_URL: i32 = 2;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct UploadInstructions {
+    #[prost(string, tag = "1")]
+    pub build_id: String,
+    #[prost(string, tag = "2")]
+    pub upload_id: String,
+    #[prost(int32, tag = "3")]
+    pub upload_strategy: i32,
+    #[prost(string, tag = "4")]
+    pub signed_url: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct InitiateUploadResponse {
+    #[prost(message, optional, tag = "1")]
+    pub upload_instructions: Option<UploadInstructions>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct MarkUploadFinishedRequest {
+    #[prost(string, tag = "1")]
+    pub build_id: String,
+    #[prost(string, tag = "2")]
+    pub upload_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct UploadInfo {
+    #[prost(string, tag = "1")]
+    pub build_id: String,
+    #[prost(string, tag = "2")]
+    pub upload_id: String,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum UploadData {
+    #[prost(message, tag = "1")]
+    Info(UploadInfo),
+    #[prost(bytes, tag = "2")]
+    ChunkData(Vec<u8>),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct UploadRequest {
+    #[prost(oneof = "UploadData", tags = "1, 2")]
+    pub data: Option<UploadData>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct UploadResponse {
+    #[prost(string, tag = "1")]
+    pub build_id: String,
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}

@@ -204,13 +204,30 @@ impl Remote {
             }
             _ => (Kind::Io, Some(RETRY_AFTER)),
         };
-        let mut told = error.to_string().replace('\n', " ");
-        if let Some((end, _)) = told.char_indices().nth(TOLD_MAX) {
-            told.truncate(end);
-            told.push('…');
+        let mut told = shortened(&error);
+        // what the library says ends at "error sending request"; the cause below says whether it was the name, the port or the
+        // certificate
+        if let Some(cause) = deepest(&error).map(shortened)
+            && !told.contains(&cause)
+        {
+            told.push_str(": ");
+            told.push_str(&cause);
         }
         let mut failed = StoreError::new(kind, self.describe(name), format!("{what}: {told}"));
         failed.retry_after = retry_after;
         failed
     }
+}
+
+fn shortened(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string().replace('\n', " ");
+    if let Some((end, _)) = told.char_indices().nth(TOLD_MAX) {
+        told.truncate(end);
+        told.push('…');
+    }
+    told
+}
+
+fn deepest<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |error| error.source()).last()
 }

@@ -5,3 +5,4 @@ mod charm_metrics;
 mod crash;
 mod first_minute;
 mod juju_jobs;
+mod object_store;
