@@ -81,7 +81,8 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
 
     options.uploads = Some(Arc::new(uploads(flags, bucket, &store, clock.clone(), &mut registry)?));
     let writer = server::writer(store.clone(), clock, &options);
-    let scrape_options = scrape::Options::new(config.scrape_configs, env!("CARGO_PKG_VERSION"));
+    let mut scrape_options = scrape::Options::new(config.scrape_configs, env!("CARGO_PKG_VERSION"));
+    scrape_options.directory = Path::new(&flags.config_path).parent().map(Path::to_owned).unwrap_or_default();
     let scraper = Scraper::new(scrape_options, writer.clone(), &mut registry).map_err(|error| failure(&error))?;
     let engine = Arc::new(Engine::new(store.clone(), EngineOptions::default()));
     let server = Server::new(options, store.clone(), engine, writer, scraper.handle(), registry)

@@ -5,17 +5,19 @@
 //! an error that says so; it is never ignored, because a scrape that silently leaves out a password or half of its
 //! targets is worse than one that does not start. What differs is listed in docs/compatibility.md.
 //!
-//! Map: this file the types · [`bucket`] where data lives · [`error`] what may be wrong with a file · `decode` YAML to types.
+//! Map: this file the types · [`bucket`] where data lives · [`error`] what may be wrong with a file · [`tls`] whom to trust · `decode` YAML to types.
 
 pub mod bucket;
 mod decode;
 pub mod error;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use bucket::{Bucket, Storage};
 pub use error::{ConfigError, Issue, Problem};
+pub use tls::TlsConfig;
 
 use crate::relabel::Rule;
 
@@ -40,6 +42,8 @@ pub struct ScrapeConfig {
     pub scrape_timeout: Duration,
     /// `http` by default. Not checked here, because relabelling may change it.
     pub scheme: String,
+    /// For targets over `https`.
+    pub tls: Option<TlsConfig>,
     /// Addresses in the profiles are already relative to their mapping.
     pub normalized_addresses: bool,
     /// By the profile's name, which becomes `__name__`: Parca's five and the user's own.

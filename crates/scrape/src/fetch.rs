@@ -1,12 +1,18 @@
 //! One request to one target: what it sent, or why not, in words for the user.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use url::Url;
+
+use crate::client::JobClient;
 
 /// How much of an unexpected answer a message shows.
 const EXCERPT_CHARS: usize = 80;
@@ -16,6 +22,8 @@ const EXCERPT_CHARS: usize = 80;
 pub enum Reason {
     /// The target's URL cannot be requested.
     Url,
+    /// The job's `tls_config` cannot be used.
+    Tls,
     /// No connection, or it broke.
     Connection,
     /// Nothing, or not all of it, within `scrape_timeout`.
@@ -40,6 +48,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Reason::Url => "url",
+            Reason::Tls => "tls",
             Reason::Connection => "connection",
             Reason::Timeout => "timeout",
             Reason::Status => "status",
@@ -124,44 +133,30 @@ pub(crate) struct Body {
     pub(crate) lease: BodyLease,
 }
 
-/// The client for all targets: HTTP/1.1, no proxy, no redirects, no transparent decompression, as in Parca.
-pub(crate) fn client(user_agent: &str) -> Result<reqwest::Client, reqwest::Error> {
-    // reqwest panics without one; a process that has chosen its own keeps it
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    reqwest::Client::builder()
-        .user_agent(user_agent)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .http1_only()
-        .build()
-}
-
 /// Asks for `url` and receives at most `body_max` bytes. Takes as long as the target likes: the caller sets the time.
 ///
 /// Cancel safe: what was received is dropped and its memory given back.
 pub(crate) async fn fetch(
-    client: &reqwest::Client,
+    client: &JobClient,
+    user_agent: &HeaderValue,
     url: &str,
     body_max: usize,
     budget: &BodyBudget,
 ) -> Result<Body, ScrapeError> {
-    let parsed = reqwest::Url::parse(url)
-        .map_err(|error| ScrapeError::new(Reason::Url, format!("{url} is not a URL: {error}")))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        let message = format!("unsupported scheme {:?} in {url}: use http or https", parsed.scheme());
-        return Err(ScrapeError::new(Reason::Url, message));
-    }
-    let mut response = client.get(parsed).send().await.map_err(|error| connection_error(url, &error))?;
+    let request = request(url, user_agent)?;
+    let http =
+        client.http().await.map_err(|why| ScrapeError::new(Reason::Tls, format!("cannot scrape {url}: {why}")))?;
+    let mut response = http.request(request).await.map_err(|error| connection_error(url, &error))?;
     let content_type = header(response.headers(), &CONTENT_TYPE);
-    if response.status() != reqwest::StatusCode::OK {
+    if response.status() != StatusCode::OK {
         return Err(status_error(url, &response));
     }
 
     let mut lease = budget.lease();
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| connection_error(url, &error))? {
+    while let Some(frame) = response.body_mut().frame().await {
+        let frame = frame.map_err(|error| connection_error(url, &error))?;
+        let Ok(chunk) = frame.into_data() else { continue };
         if body.len() + chunk.len() > body_max {
             let message = format!("{url} sent more than {body_max} bytes");
             return Err(ScrapeError::new(Reason::TooLarge, message));
@@ -182,11 +177,26 @@ pub(crate) async fn fetch(
     Ok(Body { bytes: body.freeze(), content_type, lease })
 }
 
-fn header(headers: &HeaderMap, name: &reqwest::header::HeaderName) -> String {
+/// A GET of `url`. There is never a user in it: an `@` of an address is escaped, as in Go.
+fn request(url: &str, user_agent: &HeaderValue) -> Result<Request<Empty<Bytes>>, ScrapeError> {
+    let error = |message: String| ScrapeError::new(Reason::Url, message);
+    let mut parsed = Url::parse(url).map_err(|why| error(format!("{url} is not a URL: {why}")))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(error(format!("unsupported scheme {:?} in {url}: use http or https", parsed.scheme())));
+    }
+    let mut request = Request::new(Empty::new());
+    parsed.set_fragment(None);
+    *request.uri_mut() =
+        Uri::try_from(parsed.as_str()).map_err(|why| error(format!("{url} cannot be asked for: {why}")))?;
+    request.headers_mut().insert(USER_AGENT, user_agent.clone());
+    Ok(request)
+}
+
+fn header(headers: &HeaderMap, name: &HeaderName) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-fn status_error(url: &str, response: &reqwest::Response) -> ScrapeError {
+fn status_error(url: &str, response: &Response<Incoming>) -> ScrapeError {
     let status = response.status();
     let advice = match status.as_u16() {
         300..=399 => {
@@ -226,19 +236,21 @@ pub(crate) fn content_error(url: &str, content_type: &str, refusal: &str) -> Scr
     ScrapeError::new(Reason::Content, format!("{refusal}: the answer of {url} is not a valid profile{advice}"))
 }
 
-/// The whole chain of causes, since the first says no more than that sending failed.
-fn connection_error(url: &str, error: &reqwest::Error) -> ScrapeError {
-    let mut causes = Vec::new();
+/// The whole chain of causes, since the first says no more than that connecting failed.
+fn connection_error(url: &str, error: &dyn Error) -> ScrapeError {
+    let mut causes = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
         causes.push(error.to_string());
         cause = error.source();
     }
-    let message = match causes.is_empty() {
-        true => format!("cannot scrape {url}: {error}"),
-        false => format!("cannot scrape {url}: {}", causes.join(": ")),
+    let causes = causes.join(": ");
+    // the second: an authority of the same name that is another one
+    let advice = match causes.contains("UnknownIssuer") || causes.contains("BadSignature") {
+        true => ": name the authority that signed it in tls_config, as ca_file",
+        false => "",
     };
-    ScrapeError::new(Reason::Connection, message)
+    ScrapeError::new(Reason::Connection, format!("cannot scrape {url}: {causes}{advice}"))
 }
 
 fn excerpt(body: &[u8]) -> String {

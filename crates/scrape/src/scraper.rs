@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use profile::Labels;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -18,8 +20,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::client::{self, Http, JobClient};
 use crate::config::{SampleType, ScrapeConfig};
-use crate::fetch::{Body, BodyBudget, Reason, ScrapeError, client, content_error, fetch};
+use crate::fetch::{Body, BodyBudget, Reason, ScrapeError, content_error, fetch};
 use crate::keep::{self, KeepError};
 use crate::metrics::Metrics;
 use crate::sink::{Scraped, Sink, SinkError, Written};
@@ -30,6 +33,8 @@ use crate::targets::{Target, label, static_groups, targets};
 pub struct Options {
     /// With unique job names, as [`crate::config::Config::load`] gives them.
     pub jobs: Vec<ScrapeConfig>,
+    /// The folder of the configuration file, from which the files are named that a job names. The working directory by default.
+    pub directory: PathBuf,
     /// Sent as `User-Agent: decima/<version>`.
     pub version: String,
     /// Bytes of one profile as sent. 64 MiB by default: as much as a profile that is pushed.
@@ -40,14 +45,14 @@ pub struct Options {
 
 impl Options {
     pub fn new(jobs: Vec<ScrapeConfig>, version: impl Into<String>) -> Self {
-        Self { jobs, version: version.into(), body_max: 64 << 20, bodies_max: 256 << 20 }
+        Self { jobs, directory: PathBuf::new(), version: version.into(), body_max: 64 << 20, bodies_max: 256 << 20 }
     }
 }
 
 /// Scrapes until it is told to stop.
 pub struct Scraper<S> {
     sink: Arc<S>,
-    client: reqwest::Client,
+    user_agent: HeaderValue,
     body_max: usize,
     budget: BodyBudget,
     reductions: Arc<Semaphore>,
@@ -60,6 +65,7 @@ const REDUCTIONS_MAX: usize = 2;
 
 struct Job {
     config: ScrapeConfig,
+    client: JobClient,
     active: Vec<Arc<Active>>,
     /// Labels before relabelling.
     dropped: Vec<Labels>,
@@ -122,7 +128,7 @@ pub struct Handle {
 
 /// The HTTP client could not be made.
 #[derive(Debug)]
-pub struct BuildError(reqwest::Error);
+pub struct BuildError(rustls::Error);
 
 impl std::fmt::Display for BuildError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -140,10 +146,12 @@ impl<S: Sink> Scraper<S> {
     /// Finds the targets of all jobs; a target that cannot be scraped is logged and left out.
     pub fn new(options: Options, sink: S, registry: &mut Registry) -> Result<Self, BuildError> {
         let metrics = Metrics::register(registry);
-        let jobs = options.jobs.into_iter().map(|config| job(config, &metrics)).collect();
+        let plain = client::plain().map_err(BuildError)?;
+        let user_agent = HeaderValue::from_str(&format!("decima/{}", options.version));
+        let jobs = options.jobs.into_iter().map(|config| job(config, &options.directory, &plain, &metrics)).collect();
         Ok(Self {
             sink: Arc::new(sink),
-            client: client(&format!("decima/{}", options.version)).map_err(BuildError)?,
+            user_agent: user_agent.unwrap_or(HeaderValue::from_static("decima")),
             body_max: options.body_max,
             budget: BodyBudget::new(options.bodies_max),
             reductions: Arc::new(Semaphore::new(REDUCTIONS_MAX)),
@@ -167,7 +175,7 @@ impl<S: Sink> Scraper<S> {
                 let stop = stop.clone();
                 loops.spawn(async move {
                     let job = &scraper.jobs[job_ix];
-                    scraper.scrape_until(&stop, &job.config, &job.active[target_ix]).await;
+                    scraper.scrape_until(&stop, job, &job.active[target_ix]).await;
                 });
             }
         }
@@ -175,7 +183,8 @@ impl<S: Sink> Scraper<S> {
         while loops.join_next().await.is_some() {}
     }
 
-    async fn scrape_until(&self, stop: &CancellationToken, job: &ScrapeConfig, active: &Active) {
+    async fn scrape_until(&self, stop: &CancellationToken, job: &Job, active: &Active) {
+        let Job { config: job, client, .. } = job;
         let interval = job.scrape_interval;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start = tokio::time::Instant::now() + delay(&active.target, interval, since_epoch);
@@ -192,7 +201,7 @@ impl<S: Sink> Scraper<S> {
 
             let now = SystemTime::now();
             // a stop says nothing about the target: its state stays as it is
-            let Some(outcome) = self.scrape_once(stop, job, &active.target, now).await else { return };
+            let Some(outcome) = self.scrape_once(stop, job, client, &active.target, now).await else { return };
             let took = begin.elapsed();
             self.metrics.ended(&job.job_name, took);
             let mut state = active.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,11 +236,12 @@ impl<S: Sink> Scraper<S> {
         &self,
         stop: &CancellationToken,
         job: &ScrapeConfig,
+        client: &JobClient,
         target: &Target,
         now: SystemTime,
     ) -> Option<Result<Written, ScrapeError>> {
         let timeout = job.scrape_timeout;
-        let request = fetch(&self.client, &target.url, self.body_max, &self.budget);
+        let request = fetch(client, &self.user_agent, &target.url, self.body_max, &self.budget);
         let fetched = or_stopped(stop, tokio::time::timeout(timeout, request)).await?;
         let body = match fetched {
             Ok(Ok(body)) => body,
@@ -323,7 +333,7 @@ fn dropped_status(discovered_labels: &Labels) -> TargetStatus {
     }
 }
 
-fn job(config: ScrapeConfig, metrics: &Metrics) -> Job {
+fn job(config: ScrapeConfig, directory: &Path, plain: &Http, metrics: &Metrics) -> Job {
     let begin = Instant::now();
     let found = targets(&config, &static_groups(&config.static_configs));
     for error in &found.errors {
@@ -331,7 +341,8 @@ fn job(config: ScrapeConfig, metrics: &Metrics) -> Job {
     }
     metrics.synced(&config.job_name, begin.elapsed(), found.active.len());
     let active = found.active.into_iter().map(|target| Arc::new(Active { target, state: Mutex::default() })).collect();
-    Job { config, active, dropped: found.dropped }
+    let client = JobClient::new(config.tls.as_ref(), directory, plain);
+    Job { config, client, active, dropped: found.dropped }
 }
 
 fn timeout_error(url: &str, timeout: Duration) -> ScrapeError {

@@ -6,6 +6,7 @@
 mod bucket;
 mod profiling;
 mod reader;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,13 +24,12 @@ use profiling::{Profiling, profiling_config};
 use reader::Reader;
 
 /// Keys of a scrape job that Parca knows and this version does not: options of the HTTP client.
-const HTTP_CLIENT_KEYS: [&str; 13] = [
+const HTTP_CLIENT_KEYS: [&str; 12] = [
     "basic_auth",
     "authorization",
     "oauth2",
     "bearer_token",
     "bearer_token_file",
-    "tls_config",
     "follow_redirects",
     "enable_http2",
     "proxy_url",
@@ -73,12 +73,13 @@ const DISCOVERIES: [&str; 29] = [
 ];
 
 const TOP_KEYS: [&str; 2] = ["object_storage", "scrape_configs"];
-const JOB_KEYS: [&str; 9] = [
+const JOB_KEYS: [&str; 10] = [
     "job_name",
     "params",
     "scrape_interval",
     "scrape_timeout",
     "scheme",
+    "tls_config",
     "normalized_addresses",
     "profiling_config",
     "relabel_configs",
@@ -159,6 +160,7 @@ fn scrape_config(reader: &mut Reader, node: NodeIx) -> Option<ScrapeConfig> {
         scrape_interval: DEFAULT_INTERVAL,
         scrape_timeout: Duration::ZERO,
         scheme: "http".to_owned(),
+        tls: None,
         normalized_addresses: false,
         profiles: BTreeMap::new(),
         relabel_configs: Vec::new(),
@@ -188,6 +190,7 @@ fn scrape_config(reader: &mut Reader, node: NodeIx) -> Option<ScrapeConfig> {
                 duration_into(reader, entry.value, &mut job.scrape_timeout);
             }
             "scheme" => reader.string_into(entry.value, &mut job.scheme),
+            "tls_config" => job.tls = tls::tls_config(reader, entry.value),
             "normalized_addresses" => reader.bool_into(entry.value, &mut job.normalized_addresses),
             "profiling_config" => profiling = profiling_config(reader, entry.value),
             "relabel_configs" => (job.relabel_configs, null_rules) = relabel_configs(reader, entry.value),

@@ -24,7 +24,7 @@ fn a_typo_is_named_with_line_column_and_a_guess() {
     assert_eq!(
         error_of("- job_name: a\n  honor_labels: true\n"),
         "line 4, column 3: scrape_configs[0].honor_labels: unknown key (known here: job_name, params, scrape_interval, \
-         scrape_timeout, scheme, normalized_addresses, profiling_config, relabel_configs, static_configs)"
+         scrape_timeout, scheme, tls_config, normalized_addresses, profiling_config, relabel_configs, static_configs)"
     );
 }
 

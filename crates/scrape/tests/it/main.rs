@@ -3,4 +3,5 @@
 mod config;
 mod properties;
 mod scraping;
+mod tls;
 mod vectors;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the sink of a test does with a profile.
 #[derive(Clone)]
-enum Behaviour {
+pub(super) enum Behaviour {
     Accept,
     Refuse(SinkError),
     Hang,
@@ -35,7 +35,7 @@ enum Behaviour {
 }
 
 #[derive(Clone)]
-struct Recorder {
+pub(super) struct Recorder {
     behaviour: Behaviour,
     written: Arc<Mutex<Vec<Scraped>>>,
 }
@@ -45,7 +45,7 @@ impl Recorder {
         Self { behaviour, written: Arc::default() }
     }
 
-    fn written(&self) -> Vec<Scraped> {
+    pub(super) fn written(&self) -> Vec<Scraped> {
         self.written.lock().unwrap().clone()
     }
 }
@@ -70,7 +70,7 @@ impl Sink for Recorder {
 }
 
 /// A running scraper of one job, and what it writes to.
-struct Running {
+pub(super) struct Running {
     handle: Handle,
     sink: Recorder,
     stop: CancellationToken,
@@ -86,7 +86,7 @@ async fn serve(router: Router) -> SocketAddr {
 }
 
 /// One job that scrapes `/profile` as `custom` every 50 ms, with a timeout that only a target that hangs meets.
-fn job(address: SocketAddr, more: &str) -> Config {
+pub(super) fn job(address: SocketAddr, more: &str) -> Config {
     let yaml = format!(
         "object_storage: {{bucket: {{type: FILESYSTEM, config: {{directory: x}}}}}}
 scrape_configs:
@@ -113,7 +113,7 @@ fn impatient(mut config: Config) -> Config {
     config
 }
 
-fn start(config: Config, behaviour: Behaviour, bounds: impl FnOnce(&mut Options)) -> Running {
+pub(super) fn start(config: Config, behaviour: Behaviour, bounds: impl FnOnce(&mut Options)) -> Running {
     let sink = Recorder::new(behaviour);
     let mut options = Options::new(config.scrape_configs, "test");
     bounds(&mut options);
@@ -132,7 +132,7 @@ impl Running {
     }
 
     /// The first state of the only target for which `wanted` holds.
-    async fn target_where(&self, wanted: impl Fn(&TargetStatus) -> bool) -> TargetStatus {
+    pub(super) async fn target_where(&self, wanted: impl Fn(&TargetStatus) -> bool) -> TargetStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let target = self.only_target();
@@ -150,7 +150,7 @@ impl Running {
         text
     }
 
-    async fn stop(self) -> Recorder {
+    pub(super) async fn stop(self) -> Recorder {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.task).await.expect("the scraper stops").unwrap();
         self.sink

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use scrape::config::bucket::{Encryption, Lookup};
+use scrape::config::tls::Pem;
 use scrape::config::{Config, ConfigError, Issue, Problem, ProfileConfig, ScrapeConfig, Storage};
 use scrape::duration;
 use serde_json::Value;
@@ -100,7 +101,7 @@ fn config_case(case: &Case) -> Result<Verdict, String> {
 fn unsupported_is_really_there(issue: &Issue, yaml: &str) -> Result<Verdict, String> {
     let key = issue.path.rsplit('.').next().unwrap_or_default();
     let line = yaml.lines().nth(issue.mark.line - 1).unwrap_or_default();
-    let known = ["basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file", "tls_config"];
+    let known = ["basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file"];
     let known = known.into_iter().chain(["follow_redirects", "enable_http2", "proxy_url", "no_proxy"]);
     let mut known = known.chain(["proxy_from_environment", "proxy_connect_header", "http_headers", "type"]);
     let is_known = known.any(|name| name == key) || key.ends_with("_sd_configs");
@@ -214,6 +215,34 @@ fn compare_storage(ours: &Storage, kind: &str, theirs: &Value) -> Result<(), Str
     Ok(())
 }
 
+/// In the words of the recording, which was made in /etc/parca: null where there is none.
+fn tls(job: &ScrapeConfig) -> Value {
+    let Some(tls) = &job.tls else { return Value::Null };
+    let mut read = serde_json::Map::new();
+    let mut pem = |name: &str, pem: &Pem| match pem {
+        Pem::Text(text) => read.insert(name.to_owned(), text.0.clone().into()),
+        Pem::File(file) => {
+            let path = std::path::Path::new("/etc/parca").join(file);
+            read.insert(format!("{name}_file"), path.display().to_string().into())
+        }
+    };
+    if let Some(ca) = &tls.ca {
+        pem("ca", ca);
+    }
+    if let Some(client) = &tls.client {
+        pem("cert", &client.certificate);
+        pem("key", &client.key);
+    }
+    if !tls.server_name.is_empty() {
+        read.insert("server_name".to_owned(), tls.server_name.clone().into());
+    }
+    for (key, version) in [("min_version", tls.min_version), ("max_version", tls.max_version)] {
+        read.extend(version.map(|version| (key.to_owned(), version.name().into())));
+    }
+    read.insert("insecure_skip_verify".to_owned(), tls.insecure_skip_verify.into());
+    read.into()
+}
+
 fn compare_job(ours: &ScrapeConfig, theirs: &Value) -> Result<(), String> {
     same("name", ours.job_name.as_str(), text(theirs, "job_name"))?;
     same("interval", Some(ours.scrape_interval.as_nanos() as i64), theirs["scrape_interval_nanos"].as_i64())?;
@@ -221,6 +250,7 @@ fn compare_job(ours: &ScrapeConfig, theirs: &Value) -> Result<(), String> {
     same("interval", duration::format(ours.scrape_interval).as_str(), text(theirs, "scrape_interval"))?;
     same("scheme", ours.scheme.as_str(), text(theirs, "scheme"))?;
     same("normalized", Some(ours.normalized_addresses), theirs["normalized_addresses"].as_bool())?;
+    same("tls", tls(ours), theirs["http_client"].get("tls_config").cloned().unwrap_or_default())?;
     same("params", serde_json::json!(ours.params), theirs["params"].clone())?;
 
     let profiles = theirs["profiling_config"]["pprof_config"].as_object().ok_or("no profiles")?;
