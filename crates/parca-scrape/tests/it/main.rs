@@ -3,6 +3,7 @@
 mod consumer;
 mod properties;
 mod provider;
+mod scrape_target;
 mod unit_dump;
 mod vectors;
 
