@@ -40,3 +40,8 @@ pub use run::{Unit, run};
 pub use snapshot::Snapshot;
 pub use status::Status;
 pub use tools::{HookTools, ToolError};
+
+/// The example of the README runs too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -34,3 +34,8 @@ pub const DEFAULT_RELATION_NAME: &str = "profiling-endpoint";
 
 /// The interface.
 pub const RELATION_INTERFACE_NAME: &str = "parca_scrape";
+
+/// The example of the README runs too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
