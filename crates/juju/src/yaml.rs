@@ -15,6 +15,9 @@ pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 /// Values of one document, those behind an alias counted each time: a few aliases of aliases would fill the memory.
 const VALUES_MAX: usize = 1_000_000;
 
+/// Bytes of all texts, those behind an alias counted each time: a long text and many aliases of it would fill the memory too.
+const EXPANDED_BYTES_MAX: usize = 4 * DOCUMENT_BYTES_MAX;
+
 /// As deep as JSON may nest.
 const DEPTH_MAX: usize = 128;
 
@@ -30,7 +33,7 @@ impl fmt::Display for YamlError {
 
 impl std::error::Error for YamlError {}
 
-/// The first document of a text; null for a text without one. Keys become strings.
+/// The first document of a text; null for a text without one. Keys become strings; one that is a list or a mapping is refused.
 ///
 /// # Errors
 /// The text is no YAML, or larger, longer or deeper than the limits.
@@ -54,6 +57,8 @@ struct Builder {
     /// By the parser's anchor ID.
     anchors: Vec<Option<Json>>,
     values: usize,
+    /// Of the copies that anchors and aliases make.
+    bytes: usize,
     root: Option<Json>,
 }
 
@@ -105,11 +110,12 @@ impl Builder {
                     let value = self.anchors.get(anchor).cloned().flatten();
                     // an anchor around the alias is not closed yet: such a document has no end
                     let value = value.ok_or_else(|| here("an alias of nothing, or of what holds it"))?;
-                    let (count, depth) = measure(&value);
-                    if self.open.len() + depth > DEPTH_MAX {
+                    let size = measure(&value);
+                    if self.open.len() + size.depth > DEPTH_MAX {
                         return Err(here("the document nests too deep"));
                     }
-                    self.add(value, count, 0).map_err(|what| here(&what))?;
+                    self.bytes += size.bytes;
+                    self.add(value, size.values, 0).map_err(|what| here(&what))?;
                 }
                 Event::DocumentEnd => break,
                 _ => {}
@@ -130,12 +136,17 @@ impl Builder {
         self.values += count;
         if anchor > 0 {
             // what an anchor keeps is a copy
-            self.values += measure(&value).0;
+            let size = measure(&value);
+            self.values += size.values;
+            self.bytes += size.bytes;
             self.anchors.resize(self.anchors.len().max(anchor + 1), None);
             self.anchors[anchor] = Some(value.clone());
         }
         if self.values > VALUES_MAX {
             return Err(format!("the document has more than {VALUES_MAX} values"));
+        }
+        if self.bytes > EXPANDED_BYTES_MAX {
+            return Err(format!("the document's aliases stand for more than {EXPANDED_BYTES_MAX} bytes"));
         }
         match self.open.last_mut().map(|open| &mut open.content) {
             None => {
@@ -146,6 +157,8 @@ impl Builder {
                 None => {
                     *key = Some(match value {
                         Json::String(text) => text,
+                        // As text it would be written anew at each level, twice as long each time.
+                        Json::Array(_) | Json::Object(_) => return Err(format!("a key is {}", value.kind())),
                         other => other.dumps(),
                     });
                 }
@@ -178,14 +191,26 @@ impl Content {
     }
 }
 
-/// How many values it is, and how deep.
-fn measure(value: &Json) -> (usize, usize) {
-    let below: &mut dyn Iterator<Item = &Json> = match value {
-        Json::Array(items) => &mut items.iter(),
-        Json::Object(members) => &mut members.values(),
-        _ => return (1, 0),
+/// How much a copy is.
+struct Size {
+    values: usize,
+    depth: usize,
+    /// Of texts, keys included.
+    bytes: usize,
+}
+
+fn measure(value: &Json) -> Size {
+    let (below, keys): (&mut dyn Iterator<Item = &Json>, usize) = match value {
+        Json::Array(items) => (&mut items.iter(), 0),
+        Json::Object(members) => (&mut members.values(), members.keys().map(String::len).sum()),
+        Json::String(text) => return Size { values: 1, depth: 0, bytes: text.len() },
+        _ => return Size { values: 1, depth: 0, bytes: 0 },
     };
-    below.map(measure).fold((1, 1), |(count, depth), (n, d)| (count + n, depth.max(d + 1)))
+    below.map(measure).fold(Size { values: 1, depth: 1, bytes: keys }, |all, one| Size {
+        values: all.values + one.values,
+        depth: all.depth.max(one.depth + 1),
+        bytes: all.bytes + one.bytes,
+    })
 }
 
 /// What a plain scalar means.
@@ -418,7 +443,18 @@ mod tests {
         assert!(parse(&bomb).unwrap_err().to_string().contains("more than 1000000 values"));
         assert!(parse(&"[".repeat(5000)).unwrap_err().to_string().contains("recursion limit exceeded"));
         assert!(parse(&"- ".repeat(5000)).unwrap_err().to_string().contains("nests too deep"));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 100].join(", "));
+        assert!(parse(&long).unwrap_err().to_string().contains("aliases stand for more than 67108864 bytes"));
         assert!(parse("a: &a [*a]").unwrap_err().to_string().contains("an alias of nothing, or of what holds it"));
+    }
+
+    #[test]
+    fn keys_are_texts_of_scalars_and_nothing_else() {
+        let keys = parse("{1: a, true: b, null: c, 1.50: d, x: e}").unwrap();
+        assert_eq!(keys.dumps(), r#"{"1": "a", "true": "b", "null": "c", "1.5": "d", "x": "e"}"#);
+        assert!(parse("? [x]\n: y").unwrap_err().to_string().starts_with("a key is a list"));
+        let nested = format!("{}{}", "{".repeat(100), "}".repeat(100));
+        assert!(parse(&nested).unwrap_err().to_string().starts_with("a key is an object"));
     }
 
     #[test]
