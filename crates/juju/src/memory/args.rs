@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::json::Json;
+use crate::yaml;
+
 /// What a hook tool refuses: the text after `ERROR `, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -95,7 +98,7 @@ impl Args {
         Err(usage(format!("unrecognized args: [{}]", extra.join(" "))))
     }
 
-    /// An answer in the format asked for. Mappings come as JSON only: nobody parses the other forms.
+    /// An answer in the format asked for.
     pub(super) fn form(&self, value: &Value) -> Answer {
         let format = self.get(&["--format"]).unwrap_or("smart");
         let text = match (format, value) {
@@ -108,7 +111,10 @@ impl Args {
             ("smart", Value::Array(items)) if items.iter().all(Value::is_string) => {
                 items.iter().filter_map(Value::as_str).map(|s| format!("{s}\n")).collect()
             }
-            ("smart" | "yaml", _) => return Err(failed("answers in YAML are not simulated: ask for --format=json")),
+            ("smart" | "yaml", value) => {
+                let value = Json::parse(&value.to_string()).map_err(|e| failed(e.to_string()))?;
+                yaml::write(&value)
+            }
             _ => {
                 return Err(usage(format!(
                     "invalid value \"{format}\" for option --format: unknown format \"{format}\""
@@ -149,10 +155,9 @@ pub(super) fn key_values(
     Ok(out)
 }
 
-fn mapping(text: &str) -> Result<IndexMap<String, String>, Refusal> {
-    use crate::json::Json;
+pub(super) fn mapping(text: &str) -> Result<IndexMap<String, String>, Refusal> {
     let cannot = |what: &str| failed(format!("yaml: unmarshal errors:\n  cannot unmarshal {what}"));
-    let document = crate::yaml::parse(text).map_err(|e| failed(format!("yaml: {e}")))?;
+    let document = yaml::parse(text).map_err(|e| failed(format!("yaml: {e}")))?;
     let members = match &document {
         Json::Null => return Ok(IndexMap::new()),
         document => document.as_object().ok_or_else(|| cannot("into map[string]string"))?,

@@ -2,8 +2,6 @@
 //!
 //! A dispatch reads and writes a view of the state. When it ends well the view becomes the state; when it fails, everything
 //! is taken back but statuses and the workload's version, which Juju sets at once. The texts are those of Juju 3.6.
-//!
-//! Answers come as JSON, or in the plain form where that is no YAML; `#base64` values of secrets are not taken.
 
 mod action;
 mod args;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::args::{Answer, Args, Flags, Refusal, failed, key_values, usage};
+use super::args::{Answer, Args, Flags, Refusal, failed, key_values, mapping, usage};
 use super::state::{Grant, Owner, SecretState};
 use super::{Tools, object};
 
@@ -230,15 +230,23 @@ impl Tools<'_> {
     }
 }
 
-/// The content that `key=value`, `key#file=path` and `--file` give.
+/// The content that `key=value`, `key#file=path` and `key#base64=text` give, and a file of such keys, which wins.
 fn values(args: &Args, pairs: &[String], stdin: Option<&str>) -> Result<BTreeMap<String, String>, Refusal> {
-    let given = key_values(pairs, args.get(&["--file"]), stdin)?;
+    let mut given = key_values(pairs, None, None)?;
+    match args.get(&["--file"]) {
+        None | Some("") => {}
+        Some("-") => given.extend(mapping(stdin.unwrap_or_default())?),
+        Some(path) => given.extend(mapping(&std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?)?),
+    }
     let mut out = BTreeMap::new();
     for (key, mut value) in given {
         let (name, how) = key.split_once('#').unwrap_or((&key, ""));
         match how {
             "file" => value = std::fs::read_to_string(&value).map_err(|e| failed(e.to_string()))?,
-            "base64" => return Err(failed("#base64 values are not simulated")),
+            "base64" => {
+                let bytes = from_base64(&value).and_then(|bytes| String::from_utf8(bytes).ok());
+                value = bytes.ok_or_else(|| failed(format!("value of key \"{name}\" is no text in base64")))?;
+            }
             _ => {}
         }
         if !is_secret_key(name) {
@@ -247,6 +255,33 @@ fn values(args: &Args, pairs: &[String], stdin: Option<&str>) -> Result<BTreeMap
         out.insert(name.to_owned(), value);
     }
     Ok(out)
+}
+
+/// In the standard alphabet, with its padding.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len() / 4 * 3), 0u32, 0);
+    for digit in digits.bytes() {
+        let digit = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(digit);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            // the low eight of what is held
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 /// At least three lower-case letters, digits and hyphens; a letter first, no hyphen last.

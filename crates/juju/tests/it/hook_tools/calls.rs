@@ -62,11 +62,15 @@ fn secret() -> BoxedStrategy<String> {
 }
 
 fn content(file: &str) -> BoxedStrategy<Vec<String>> {
+    let mapping = format!("--file={file}.yaml");
     let file = format!("from-file#file={file}");
     let keys: &[&str] = &["token", "user-name", "key1", "no", "Bad", "ends-"];
     let pair = (pick(keys), pick(VALUES)).prop_map(|(k, v)| format!("{k}={v}"));
     let good = (pick(&["token", "user-name"]), pick(VALUES)).prop_map(|(k, v)| format!("{k}={v}"));
-    let pair = prop_oneof![6 => good, 1 => pair, 1 => Just(file), 1 => pick(&["=x", "novalue"])];
+    let base64 = pick(&["token#base64=aGVsbG8=", "token#base64=YQ==", "user-name#base64=", "token#base64=w6nDqQo/"]);
+    let pair = prop_oneof![
+        6 => good, 1 => pair, 1 => Just(file), 1 => Just(mapping), 1 => base64, 1 => pick(&["=x", "novalue"]),
+    ];
     proptest::collection::vec(pair, 0..3).boxed()
 }
 
@@ -83,8 +87,9 @@ fn json_input() -> BoxedStrategy<String> {
 
 /// A call of a tool: arguments in parts, some of which may be left out.
 pub(super) fn call(file: &str) -> BoxedStrategy<Call> {
+    // JSON most of the time, since that is what a charm asks for
     let format = || {
-        prop_oneof![12 => Just(vec!["--format=json".to_owned()]), 4 => Just(vec!["--format".to_owned(), "json".to_owned()]),
+        prop_oneof![2 => Just(Vec::new()), 2 => Just(vec!["--format=yaml".to_owned()]), 12 => Just(vec!["--format=json".to_owned()]), 4 => Just(vec!["--format".to_owned(), "json".to_owned()]),
             1 => Just(vec!["--format=xml".to_owned()])]
         .boxed()
     };
