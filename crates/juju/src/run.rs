@@ -1,6 +1,7 @@
 //! One run of a charm, from the environment to the exit code.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -70,8 +71,9 @@ impl<'a> Unit<'a> {
 /// }
 /// ```
 ///
-/// What `tracing` is told while the charm runs goes to Juju's log, also if it fails. An error is written to standard error,
-/// which Juju logs too; the exit code is then 1, Juju takes back what was not yet settled, and tries the hook again.
+/// What `tracing` is told while the charm runs, on any thread, goes to Juju's log, also if it fails or panics; unless a
+/// subscriber for the whole process is there already, which is left alone. An error is written to standard error, which Juju
+/// logs too; the exit code is then 1, Juju takes back what was not yet settled, and tries the hook again.
 pub fn run<E: Display>(
     variable: impl Fn(&str) -> Option<String>,
     charm: impl FnOnce(&Unit<'_>) -> Result<(), E>,
@@ -87,16 +89,19 @@ pub fn run<E: Display>(
     let containers = |name: &str| -> Rc<dyn Pebble> { Rc::new(Client::of_container(name)) };
     let unit = Unit::new(&juju, &dispatch, &variable, &containers);
     let lines = Lines::default();
-    let log = JujuLog::new(lines.clone(), MAX_LEVEL);
-    let done = tracing::subscriber::with_default(log, || charm(&unit));
+    // fails where the program has a subscriber of its own
+    let _ = tracing::subscriber::set_global_default(JujuLog::new(lines.clone(), MAX_LEVEL));
+    // only to send the lines: the panic goes on
+    let done = catch_unwind(AssertUnwindSafe(|| charm(&unit)));
     if let Err(error) = lines.flush(&juju) {
         eprintln!("{error}");
     }
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+        Err(panic) => resume_unwind(panic),
     }
 }

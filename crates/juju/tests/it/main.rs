@@ -5,3 +5,4 @@ mod hook_tools;
 mod model;
 mod pebble;
 mod reconcile;
+mod run;

@@ -63,12 +63,12 @@ fn difference(case: &Case, meta: &Meta, simulated: &Value) -> Option<String> {
     Some(format!("{part} afterwards\n  in memory: {}\n  simulator: {}", ours[part], theirs[part]))
 }
 
-fn project() -> PathBuf {
+pub(super) fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// A fresh build of an example: `cargo test --test it` alone builds none.
-fn example(name: &str) -> PathBuf {
+pub(super) fn example(name: &str) -> PathBuf {
     let built = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "juju-charm", "--example", name]).output();
     let built = built.unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
