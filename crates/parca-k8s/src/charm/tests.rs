@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use juju::event::{Event};
+use juju::event::Event;
 use juju::memory::{Finished, MemoryTools, Meta, Origin, Owner, SecretState, State};
 use juju::model::{Bag, RelationId};
 use juju::pebble::Client;
