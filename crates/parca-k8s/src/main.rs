@@ -8,54 +8,29 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use juju::log::{JujuLog, Lines};
 use juju::names::{self, Names};
-use juju::pebble::Client;
-use juju::tools::SpawnedTools;
-use juju::{Dispatch, Juju};
 use parca_k8s::charm::{self, Outside};
 use parca_k8s::kubernetes::ACCOUNT;
 use parca_k8s::workload::CONTAINER;
-use tracing::Level;
 
 /// Kubernetes puts the unit's name into /etc/hosts. Should a name server be asked, this is what the C library gives one.
 const FQDN_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let variable = |name: &str| env::var(name).ok();
-    let dispatch = match Dispatch::from_vars(variable) {
-        Ok(dispatch) => dispatch,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let lines = Lines::default();
-    // nothing else in this process sets one
-    let _ = tracing::subscriber::set_global_default(JujuLog::new(lines.clone(), Level::INFO));
-    let juju = Juju::new(&SpawnedTools, &dispatch);
-    let pebble = Client::of_container(CONTAINER);
-    let names = Names::of_this_host();
-    let resolve = |host: &str, port: u16, within: Duration| {
-        let addresses = names.addresses(host, within)?;
-        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
-    };
-    let outside = Outside {
-        fqdn: names.fqdn(&names::hostname(), FQDN_TIME_LIMIT),
-        resolve: &resolve,
-        variable: &variable,
-        account: Path::new(ACCOUNT),
-        pebble: &pebble,
-    };
-    let result = charm::dispatch(&juju, &dispatch, &outside);
-    if let Err(error) = lines.flush(&juju) {
-        eprintln!("{error}");
-    }
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    juju::run(variable, |unit| {
+        let names = Names::of_this_host();
+        let resolve = |host: &str, port: u16, within: Duration| {
+            let addresses = names.addresses(host, within)?;
+            Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+        };
+        let outside = Outside {
+            fqdn: names.fqdn(&names::hostname(), FQDN_TIME_LIMIT),
+            resolve: &resolve,
+            variable: &variable,
+            account: Path::new(ACCOUNT),
+            pebble: &*unit.container(CONTAINER),
+        };
+        charm::dispatch(unit.juju, unit.dispatch, &outside)
+    })
 }

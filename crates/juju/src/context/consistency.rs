@@ -373,7 +373,8 @@ actions:
     fn context() -> Context<'static, Infallible> {
         let meta = Meta::from_charmcraft(CHARM).unwrap();
         // nothing listens: that the test gives a container a Pebble is what counts
-        Context::new(meta, |_: &Unit<'_>| Ok(())).with_container("app", Rc::new(Client::new("/dev/null/no.socket")))
+        Context::new(meta, |_: &Unit<'_>| Ok(()))
+            .with_container("app", Rc::new(Client::new("/nonexistent/pebble.socket")))
     }
 
     /// A leader with a database of two units, one of which has departed; a secret of each owner.

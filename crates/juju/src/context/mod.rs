@@ -90,8 +90,8 @@ use crate::memory::{ActionOutcome, Call, Finished, MemoryTools, Meta, State};
 use crate::pebble::{Client, Pebble};
 use crate::run::Unit;
 
-/// A socket that nobody listens on: the Pebble of a container that is down.
-const NO_SOCKET: &str = "/dev/null/pebble.socket";
+/// A socket that is not there: the Pebble of a container that is down.
+const NO_SOCKET: &str = "/nonexistent/pebble.socket";
 
 type Charm<'c, E> = dyn Fn(&Unit<'_>) -> Result<(), E> + 'c;
 

@@ -9,6 +9,7 @@ use juju::context::{Context, Outcome, Trigger, on};
 use juju::desired::Protocol;
 use juju::memory::{Grant, Meta, Owner, SecretState, State};
 use juju::model::{ConfigValue, RelationId, StorageType};
+use juju::pebble::ErrorKind;
 use juju::tools::ToolErrorKind;
 use juju::{AppName, Bag, Event, Juju, Port, Side, Status, ToolError, Unit, UnitName};
 use serde_json::json;
@@ -498,4 +499,16 @@ fn a_message_longer_than_an_argument_goes_out_in_parts() {
     let log = context.run(Event::Start, &state()).unwrap().log;
     assert_eq!(log.len(), 2);
     assert_eq!(log.iter().map(|(_, part)| part.as_str()).collect::<String>(), text);
+}
+
+#[test]
+fn a_container_without_a_pebble_is_down_and_variables_reach_the_charm() {
+    let meta = Meta::from_charmcraft("{name: mine, containers: {app: {}}}").unwrap();
+    let charm = |unit: &Unit<'_>| {
+        assert_eq!(unit.variable("PORT"), None);
+        unit.container("app").system_info().map(drop).map_err(|error| (error.kind, unit.variable("HOST")))
+    };
+    let context = Context::new(meta, charm).with_variable("HOST", "10.1.1.1").with_variable("PORT", "");
+    let outcome = context.run(Event::Start, &State::new(context.meta())).unwrap();
+    assert_eq!(outcome.result, Err((ErrorKind::Unreachable, Some("10.1.1.1".to_owned()))));
 }

@@ -3,10 +3,10 @@
 //! The fixture is a scenario of the simulator, where https of the workload itself is looked at.
 
 use juju::json::Json;
-use juju::memory::{Finished, Owner, SecretState, State};
+use juju::memory::{Owner, SecretState, State};
 use juju::{Bag, Event};
 
-use super::dispatch::{meta, run, writes};
+use super::dispatch::{Finished, meta, run, writes};
 
 /// The unit that the Python charm left: key, request and certificate in its secrets and bags.
 pub(crate) fn left_by_python() -> State {

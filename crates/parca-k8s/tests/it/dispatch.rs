@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use juju::event::{ActionEvent, Event};
-use juju::memory::{Call, Finished, MemoryTools, Meta, Origin, State};
-use juju::pebble::Client;
-use juju::{Dispatch, Juju, Status};
-use parca_k8s::charm::{self, ENDPOINTS, Outside};
+use juju::context::{Context, Outcome, Trigger, on};
+use juju::memory::{Call, Meta, State};
+use juju::{Event, Status, Unit};
+use parca_k8s::charm::{self, ENDPOINTS, Failure, Outside};
+use parca_k8s::workload::CONTAINER;
 
 const FQDN: &str = "parca-k8s-0.parca-k8s-endpoints.testing.svc.cluster.local";
 
@@ -26,20 +26,24 @@ fn no_names(_: &str, _: u16, _: Duration) -> io::Result<Vec<SocketAddr>> {
     Err(io::Error::other("no names here"))
 }
 
-pub(crate) fn run(state: State, event: Event) -> Finished {
-    let dispatch = Dispatch::new(event, state.unit.clone(), state.model.clone());
-    let (version, fqdn) = (Some(state.workload_version.clone()), fqdn(&state));
-    let action = dispatch.event.action().map(|_| serde_json::Map::new());
-    let tools = MemoryTools::new(meta(), state, Origin { action, ..Origin::default() });
-    let outside = Outside {
-        fqdn,
-        resolve: &no_names,
-        variable: &|_| None,
-        account: Path::new("/nowhere"),
-        pebble: &Client::new("/nowhere/pebble.socket"),
-    };
-    charm::dispatch(&Juju::in_memory(&tools, version), &dispatch, &outside).expect("the hook ends well");
-    tools.finish(true)
+pub(crate) type Finished = Outcome<Failure>;
+
+/// The event as Juju would bring it; what no real model has is refused.
+pub(crate) fn run(state: State, event: impl Into<Trigger>) -> Finished {
+    let fqdn = fqdn(&state);
+    let context = Context::new(meta(), |unit: &Unit<'_>| {
+        let outside = Outside {
+            fqdn: fqdn.clone(),
+            resolve: &no_names,
+            variable: &|_| None,
+            account: Path::new("/nowhere"),
+            pebble: &*unit.container(CONTAINER),
+        };
+        charm::dispatch(unit.juju, unit.dispatch, &outside)
+    });
+    let finished = context.run(event, &state).expect("a model that can be");
+    finished.result.as_ref().expect("the hook ends well");
+    finished
 }
 
 /// Every endpoint related once, the mesh apart, which would ask Kubernetes.
@@ -49,7 +53,7 @@ fn related() -> State {
 }
 
 pub(crate) fn writes(finished: &Finished) -> Vec<&Call> {
-    finished.calls.iter().filter(|call| call.is_write()).collect()
+    finished.writes().collect()
 }
 
 #[test]
@@ -100,8 +104,7 @@ fn the_key_that_was_made_is_found_again() {
 
 #[test]
 fn a_container_that_is_down_is_waited_for_and_the_action_answers_all_the_same() {
-    let action = Event::Action(ActionEvent { name: "list-endpoints".to_owned(), uuid: "1".to_owned() });
-    let finished = run(State::new(&meta()).leader(true), action);
+    let finished = run(State::new(&meta()).leader(true), on::action("list-endpoints"));
     assert_eq!(finished.state.unit_status, Status::waiting("Waiting for containers: ['parca']..."));
     let results = finished.action.expect("an action").results;
     assert_eq!(results["direct-http-url"], format!("http://{FQDN}:7994"));

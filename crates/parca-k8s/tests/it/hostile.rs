@@ -124,9 +124,11 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Juju keeps neither an empty key nor an empty value.
 fn any_bag() -> impl Strategy<Value = Bag> {
     let key = prop_oneof![9 => prop::sample::select(KEYS.to_vec()).prop_map(str::to_owned), 1 => any::<String>()];
-    prop::collection::btree_map(key, any_text(), 0..6)
+    let bag = prop::collection::btree_map(key, any_text(), 0..6);
+    bag.prop_map(|bag| bag.into_iter().filter(|(key, value)| !key.is_empty() && !value.is_empty()).collect())
 }
 
 /// Bags of one relation: theirs of application and unit, ours of application and unit.
