@@ -266,6 +266,9 @@ pub fn write(value: &Json) -> String {
     text
 }
 
+/// A key on one line with its value has at most 1024 characters; longer ones are marked as such.
+const IMPLICIT_KEY_BYTES_MAX: usize = 1000;
+
 /// Where a value begins.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
@@ -302,7 +305,13 @@ fn write_block(to: &mut String, value: &Json, indent: usize, place: Place) {
                 if !std::mem::take(&mut first) {
                     push_indent(to, indent);
                 }
+                let at = to.len();
                 write_scalar(to, key);
+                if to.len() - at > IMPLICIT_KEY_BYTES_MAX {
+                    to.insert_str(at, "? ");
+                    to.push('\n');
+                    push_indent(to, indent);
+                }
                 to.push(':');
                 // a list stands as deep as its key
                 let below = if matches!(item, Json::Array(_)) { indent } else { indent + 2 };
@@ -455,6 +464,19 @@ mod tests {
         assert!(parse("? [x]\n: y").unwrap_err().to_string().starts_with("a key is a list"));
         let nested = format!("{}{}", "{".repeat(100), "}".repeat(100));
         assert!(parse(&nested).unwrap_err().to_string().starts_with("a key is an object"));
+    }
+
+    #[test]
+    fn a_key_too_long_for_its_line_is_marked() {
+        for value in ["1", r#"["a", {"b": [1]}]"#, r#"{"c": {"d": "two\nlines"}}"#, "[]", r#""two\nlines""#] {
+            let value = Json::parse(value).unwrap();
+            let long = |first: char| format!("{first}{}", "é: ".repeat(700));
+            let nested = Json::object([(long('a'), value.clone()), (long('b'), Json::Array(vec![value]))]);
+            let whole = Json::object([("x", nested)]);
+            let written = write(&whole);
+            assert!(written.contains("  ? \"a"), "{written:.40}");
+            assert_eq!(parse(&written).unwrap(), whole);
+        }
     }
 
     #[test]
