@@ -42,6 +42,8 @@ fn compile_proto(proto: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     config.bytes(["."]);
     tonic_prost_build::configure()
         .build_client(false)
+        // nests as deep as a stack: written in one pass instead
+        .extern_path(".parca.query.v1alpha1.FlamegraphRootNode", "crate::nested::RootNode")
         .out_dir(out)
         .include_file("generated.rs")
         .compile_fds_with_config(generated, config)?;

@@ -44,6 +44,7 @@ fn flame_graph() -> QueryRequest {
         })),
         report_type: 5,
         node_trim_threshold: None,
+        source: None,
     }
 }
 

@@ -2,15 +2,20 @@
 
 use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
 
+use crate::callgraph;
+use crate::chart;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::export;
-use crate::flame;
+use crate::flame::{self, Trim};
 use crate::merge::{PartSums, Scope, Side, in_parallel};
 use crate::metadata;
+use crate::nested;
 use crate::report::{QueryReply, Report};
 use crate::request::{QueryRequest, ReportType, Validated};
+use crate::source;
 use crate::table;
+use crate::top;
 
 pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) -> Result<QueryReply, QueryError> {
     let (validated, report_type) = request.validate()?;
@@ -28,12 +33,29 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             let pprof = export::select(engine, context, &scope)?;
             return Ok(QueryReply { total: 0, filtered: 0, report: Report::Pprof(pprof) });
         }
+        if report_type == ReportType::FlameChart {
+            let trim = Trim::UpTo(request.node_trim_threshold.unwrap_or(0.0));
+            let cut = flame::Cut { trim, node_budget: engine.options().node_budget };
+            let unit = scope.value_type().unit.clone();
+            let (chart, total) = chart::chart(engine, context, &scope, unit, cut)?;
+            return Ok(QueryReply { total, filtered: 0, report: Report::FlameGraph(chart) });
+        }
         let side = Side::sum(engine, context, &scope)?;
+        if let Some(reference) = &request.source
+            && report_type == ReportType::Source
+        {
+            let unit = scope.value_type().unit.clone();
+            let lines = source::lines(context, &side.parts, &[], unit, reference)?;
+            return Ok(QueryReply { total: side.total, filtered: 0, report: Report::Source(lines) });
+        }
         let parts: Vec<&PartSums> = side.parts.iter().collect();
         let merged = Merged::new(engine, context, &parts, |part, _| part.sums.sum.clone())?;
         return merged.report(engine, context, request, report_type, &scope, side.total);
     };
 
+    if report_type == ReportType::FlameChart {
+        return Err(chart::of_a_diff());
+    }
     let base = Side::sum(engine, context, &base_scope)
         .map_err(|error| QueryError { message: in_diff("base", &error), ..error })?;
     let compare = Side::sum(engine, context, &scope)
@@ -42,6 +64,13 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
     if report_type == ReportType::Pprof {
         let pprof = export::diff(context, &scope, &base, &compare, scale)?;
         return Ok(QueryReply { total: 0, filtered: 0, report: Report::Pprof(pprof) });
+    }
+    if let Some(reference) = &request.source
+        && report_type == ReportType::Source
+    {
+        let unit = scope.value_type().unit.clone();
+        let lines = source::lines(context, &compare.parts, &base.parts, unit, reference)?;
+        return Ok(QueryReply { total: compare.total, filtered: 0, report: Report::Source(lines) });
     }
     // what is compared comes first: metadata is the first contributor's
     let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
@@ -118,14 +147,24 @@ impl<'a, W: Weight> Merged<'a, W> {
         total: i64,
     ) -> Result<QueryReply, QueryError> {
         let unit = scope.value_type().unit.clone();
-        let report = if report_type == ReportType::Table {
-            Report::Table(table::table(context, self, unit, request.is_diff())?)
-        } else {
-            let cut = flame::Cut {
-                threshold: request.node_trim_threshold.unwrap_or(0.0),
-                node_budget: engine.options().node_budget,
-            };
-            Report::FlameGraph(flame::flame_graph(engine, context, self, unit, cut)?)
+        let (threshold, node_budget) = (request.node_trim_threshold.unwrap_or(0.0), engine.options().node_budget);
+        let report = match report_type {
+            ReportType::Table => Report::Table(table::table(context, self, unit, request.is_diff())?),
+            ReportType::Top => Report::Top(top::top(context, self, unit)?),
+            ReportType::CallGraph => Report::CallGraph(callgraph::call_graph(context, self)?),
+            ReportType::NestedFlameGraph => {
+                let cut = flame::Cut { trim: Trim::Nothing, node_budget };
+                Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, false)?)
+            }
+            ReportType::NestedFlameGraphTable => {
+                let trim = if threshold > 0.0 { Trim::Below(threshold) } else { Trim::Nothing };
+                let cut = flame::Cut { trim, node_budget };
+                Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, true)?)
+            }
+            _ => {
+                let cut = flame::Cut { trim: Trim::UpTo(threshold), node_budget };
+                Report::FlameGraph(flame::flame_graph(engine, context, self, unit, cut)?)
+            }
         };
         Ok(QueryReply { total, filtered: 0, report })
     }

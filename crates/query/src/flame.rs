@@ -11,10 +11,36 @@ use crate::report::{FlameGraph, Lists};
 /// What is left out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
-    /// Percent of its parent that a node must exceed, so that 0 leaves out what is not positive.
-    pub(crate) threshold: f32,
+    pub(crate) trim: Trim,
     /// Most rows, root included: the largest stay.
     pub(crate) node_budget: usize,
+}
+
+/// Which nodes are too small, in percent of their parents. What is below them goes with them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trim {
+    Nothing,
+    /// What is less.
+    Below(f32),
+    /// What is not more, and what is not positive.
+    UpTo(f32),
+}
+
+impl Trim {
+    fn percent(self) -> f32 {
+        match self {
+            Self::Nothing => 0.0,
+            Self::Below(percent) | Self::UpTo(percent) => percent,
+        }
+    }
+
+    fn keeps(self, value: i64, bar: f64) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Below(_) => value as f64 >= bar,
+            Self::UpTo(_) => value > 0 && value as f64 > bar,
+        }
+    }
 }
 
 pub(crate) fn flame_graph<W: Weight>(
@@ -95,9 +121,9 @@ fn root_value<W: Weight>(order: &ByName, nodes: &[u32], cumulative: &[W]) -> i64
 }
 
 /// The nodes to show, in preorder, and the value of the subtrees that are not.
-fn select<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], cut: Cut) -> (Vec<u32>, i64) {
+pub(crate) fn select<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], cut: Cut) -> (Vec<u32>, i64) {
     // not a number is no threshold, and below 0 nodes without value would be shown
-    let share = f64::from(cut.threshold.max(0.0)) / 100.0;
+    let share = f64::from(cut.trim.percent().max(0.0)) / 100.0;
     let mut trimmed = 0i64;
     let mut nodes: Vec<u32> = vec![0];
     // what a child at depth + 1 must exceed, by depth
@@ -107,7 +133,7 @@ fn select<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], cut: Cut) -> (Vec
     while node < tree.len() {
         let value = cumulative[node].value();
         let depth = usize::from(tree.depth[node]);
-        if value > 0 && value as f64 > bar[depth - 1] {
+        if cut.trim.keeps(value, bar[depth - 1]) {
             bar[depth] = value as f64 * share;
             nodes.push(node as u32);
             node += 1;

@@ -42,6 +42,23 @@ impl Contributor {
     }
 }
 
+impl Contributor {
+    /// Takes in another contributor of the same row, of any part.
+    pub(crate) fn join(&mut self, parts: &[&PartSums], other: Self) {
+        if self.conflicts == conflict::ALL {
+            return;
+        }
+        if self.part == other.part {
+            let part = parts[self.part as usize];
+            let nameless = self.metadata(parts).name.is_empty();
+            self.add(part, other.location, other.line, nameless);
+        } else {
+            self.conflicts |= self.metadata(parts).conflicts(&other.metadata(parts));
+        }
+        self.conflicts |= other.conflicts;
+    }
+}
+
 /// Nodes that a report shows, a tree in canonical preorder; row 0 is the root.
 pub(crate) struct Kept {
     pub(crate) depth: Vec<u16>,

@@ -8,26 +8,39 @@
 //! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`selector`] the
 //! query language · [`report`] answers as columns · [`error`] refusals. Behind the door: `pick` which values
 //! of which profiles a selector means; `catalogue` types, labels, values; `range` values over time; `merge`
-//! sums by stack, part by part; `answer` from there to a report: `flame` (with `frames`), `table`, `export`
-//! (pprof), `metadata`.
+//! sums by stack, part by part; `answer` from there to a report: `flame` and
+//! `nested` (with `frames`); `table`, `top` and
+//! `callgraph` (with `functions`); `chart`; `source`;
+//! `export` (pprof), `metadata`.
 
 mod answer;
+mod callgraph;
 mod catalogue;
+mod chart;
 pub mod engine;
 pub mod error;
 mod export;
 mod flame;
 mod frames;
+mod functions;
 mod merge;
 mod metadata;
+mod nested;
 mod pick;
 mod range;
 pub mod report;
 pub mod request;
 pub mod selector;
+mod source;
 mod table;
+mod top;
 
 pub use engine::{Context, Engine, EngineOptions, Source};
 pub use error::{ErrorKind, QueryError};
-pub use report::{FlameGraph, ProfileMetadata, QueryReply, RangeSample, Report, Series, Table};
-pub use request::{LabelsRequest, QueryRequest, RangeRequest, ReportType, Selection, TypesRequest, ValuesRequest};
+pub use report::{
+    CallGraph, FlameGraph, NestedFlameGraph, ProfileMetadata, QueryReply, RangeSample, Report, Series, SourceLines,
+    Table, Top,
+};
+pub use request::{
+    LabelsRequest, QueryRequest, RangeRequest, ReportType, Selection, SourceReference, TypesRequest, ValuesRequest,
+};

@@ -96,8 +96,16 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn sum(engine: &Engine, context: &Context, scope: &Scope) -> Result<Self, QueryError> {
-        let picks = scope.picks(engine, context)?;
-        let parts = in_parallel(engine.options().threads, &picks, |picks| {
+        Self::of_picks(engine, context, scope, &scope.picks(engine, context)?)
+    }
+
+    pub(crate) fn of_picks(
+        engine: &Engine,
+        context: &Context,
+        scope: &Scope,
+        picks: &[PartPicks],
+    ) -> Result<Self, QueryError> {
+        let parts = in_parallel(engine.options().threads, picks, |picks| {
             let symbols = picks.part.symbols()?;
             let name_tree = picks.part.name_tree()?;
             let bytes = symbols.stacks.len() * BYTES_PER_STACK + name_tree.depth.len() * BYTES_PER_NODE;

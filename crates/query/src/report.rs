@@ -105,6 +105,14 @@ pub struct FrameColumns {
     pub function_file_name: TextColumn,
 }
 
+impl FrameColumns {
+    /// Whether a row's frame has a function, if only one without a name.
+    pub fn has_function(&self, row: usize) -> bool {
+        let texts = [&self.function_name, &self.function_system_name, &self.function_file_name];
+        self.function_startline.valid[row] || texts.iter().any(|text| text.keys[row] >= 0)
+    }
+}
+
 /// A flame graph: rows in preorder, row 0 is the root, siblings by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlameGraph {
@@ -128,6 +136,8 @@ pub struct FlameGraph {
     pub depth: Vec<u32>,
     /// Where the row's bar begins: siblings lie one after the other from their parent's.
     pub value_offset: Vec<i64>,
+    /// ns since the epoch, of a row's first sample, 0 for the root. Empty unless rows follow each other in time.
+    pub timestamp: Vec<i64>,
 }
 
 impl FlameGraph {
@@ -138,6 +148,17 @@ impl FlameGraph {
     pub fn is_empty(&self) -> bool {
         self.parent.is_empty()
     }
+}
+
+/// A flame graph that holds every node unless a threshold was given, and whose values may be 0 or negative. Its
+/// root stands for everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NestedFlameGraph {
+    pub graph: FlameGraph,
+    /// Whether its nodes shall point into tables.
+    pub tables: bool,
+    /// Whether a threshold was heeded.
+    pub trims: bool,
 }
 
 /// Functions (and nameless addresses): a row each, by cumulative value, largest first.
@@ -168,6 +189,55 @@ impl Table {
     }
 }
 
+/// Functions (and nameless addresses): a row each, by flat value, largest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Top {
+    pub unit: String,
+    /// Of the first contributor, where several differ.
+    pub frames: FrameColumns,
+    /// Counts a recursive function once per frame.
+    pub cumulative: Vec<i64>,
+    pub flat: Vec<i64>,
+    /// Change of the cumulative value; 0 where nothing is compared.
+    pub diff: Vec<i64>,
+}
+
+/// Functions (and nameless addresses), and who calls whom.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallGraph {
+    /// Of everything.
+    pub cumulative: i64,
+    /// A row per function, by cumulative value, largest first. Of the first contributor, where several differ.
+    pub frames: FrameColumns,
+    /// Counts a recursive function once per frame.
+    pub node_cumulative: Vec<i64>,
+    pub node_flat: Vec<i64>,
+    /// By caller, then callee, collapsed ones last.
+    pub edges: Vec<CallEdge>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallEdge {
+    /// Stands for calls by way of functions that are too small to be shown.
+    pub is_collapsed: bool,
+    /// Rows of the functions.
+    pub caller: u32,
+    pub callee: u32,
+    pub cumulative: i64,
+}
+
+/// The lines of a file that stand on stacks, by name of the file (several may end alike) and line.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceLines {
+    pub unit: String,
+    pub filename: TextColumn,
+    pub line: Vec<i64>,
+    /// Counts a line once per frame that is at it.
+    pub cumulative: Vec<i64>,
+    /// Of the stacks that end at it.
+    pub flat: Vec<i64>,
+}
+
 /// Sorted, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileMetadata {
@@ -179,8 +249,13 @@ pub struct ProfileMetadata {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
+    /// Charts, too, with their times.
     FlameGraph(FlameGraph),
+    NestedFlameGraph(NestedFlameGraph),
     Table(Table),
+    Top(Top),
+    CallGraph(CallGraph),
+    Source(SourceLines),
     /// A gzipped profile.proto.
     Pprof(Vec<u8>),
     /// `None` for a single profile, as in Parca: the field stays unset.

@@ -1,6 +1,6 @@
 //! What may be asked. Times are ns since the epoch, durations ns; `None` is an unset field of the wire.
 
-use crate::error::{ErrorKind, QueryError};
+use crate::error::QueryError;
 
 /// Bounds are exclusive, and both are ignored if either is unset or 0, as in Parca.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,34 +94,53 @@ pub struct QueryRequest {
     pub report_type: i32,
     /// Percent of its parent that a node of a flame graph must exceed; unset is 0.
     pub node_trim_threshold: Option<f32>,
+    /// Whose lines a [`ReportType::Source`] is about; other reports do not look at it.
+    pub source: Option<SourceReference>,
 }
 
-/// The reports that are served.
+/// A file of a binary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceReference {
+    /// Empty for any binary.
+    pub build_id: String,
+    /// The whole name of the file, or its end from behind a slash; empty for none.
+    pub filename: String,
+}
+
+/// The reports, under the numbers of `QueryRequest.ReportType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportType {
-    Pprof,
-    FlameGraph,
-    Table,
-    Metadata,
+    /// A flame graph as nested messages: what clients get that name no type. Never trimmed, but for the node budget.
+    NestedFlameGraph = 0,
+    Pprof = 1,
+    Top = 2,
+    CallGraph = 3,
+    /// Nested messages that point into tables. Trimmed only where a threshold is given.
+    NestedFlameGraphTable = 4,
+    FlameGraph = 5,
+    Source = 6,
+    Table = 7,
+    Metadata = 8,
+    FlameChart = 9,
 }
 
-/// Largest number of `QueryRequest.ReportType`.
-const REPORT_TYPE_LAST: i32 = 9;
-
 impl ReportType {
-    fn from_number(number: i32) -> Result<Self, QueryError> {
-        match number {
-            1 => Ok(Self::Pprof),
-            5 => Ok(Self::FlameGraph),
-            7 => Ok(Self::Table),
-            8 => Ok(Self::Metadata),
-            _ => Err(QueryError::new(
-                ErrorKind::Unimplemented,
-                format!(
-                    "report type {number} is not supported: use 5 (flame graph), 7 (table), 1 (pprof) or 8 (metadata)"
-                ),
-            )),
-        }
+    const ALL: [Self; 10] = [
+        Self::NestedFlameGraph,
+        Self::Pprof,
+        Self::Top,
+        Self::CallGraph,
+        Self::NestedFlameGraphTable,
+        Self::FlameGraph,
+        Self::Source,
+        Self::Table,
+        Self::Metadata,
+        Self::FlameChart,
+    ];
+
+    /// From the numbers of `QueryRequest.ReportType`.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|report_type| *report_type as i32 == number)
     }
 }
 
@@ -144,6 +163,11 @@ impl QueryRequest {
         matches!(self.options, Some(QueryOptions::Diff { .. }))
     }
 
+    /// Whether the request can be answered at all; what [`crate::Engine::query`] begins with.
+    pub fn check(&self) -> Result<(), QueryError> {
+        self.validate().map(drop)
+    }
+
     /// Checks what Parca checks, in its words, before any data is touched.
     pub(crate) fn validate(&self) -> Result<(Validated, ReportType), QueryError> {
         let mut problems = Problems::default();
@@ -160,11 +184,12 @@ impl QueryRequest {
             }
             _ => problems.add("Options", "invalid option for mode"),
         };
-        if !(0..=REPORT_TYPE_LAST).contains(&self.report_type) {
-            problems.add::<()>("report_type", "invalid report type");
-        }
-        let validated = problems.check(validated)?;
-        Ok((validated, ReportType::from_number(self.report_type)?))
+        let report_type = match ReportType::from_number(self.report_type) {
+            None => problems.add("report_type", "invalid report type"),
+            Some(ReportType::Source) if self.source.is_none() => problems.add("source_reference", "cannot be blank"),
+            known => known,
+        };
+        problems.check(validated.zip(report_type))
     }
 }
 
@@ -292,11 +317,15 @@ mod tests {
             options: Some(QueryOptions::Select(Selection::Merge { query: "q".into(), start: Some(1), end: Some(2) })),
             report_type,
             node_trim_threshold: None,
+            source: None,
         };
         let message = |request: QueryRequest| request.validate().unwrap_err().message;
         assert_eq!(message(merge(0, 5)), "Options: invalid option for mode.");
         assert_eq!(message(merge(2, 42)), "report_type: invalid report type.");
-        assert_eq!(merge(2, 0).validate().unwrap_err().kind, ErrorKind::Unimplemented);
-        assert!(merge(2, 5).validate().is_ok());
+        assert_eq!(message(merge(2, -1)), "report_type: invalid report type.");
+        assert_eq!(message(merge(2, 6)), "source_reference: cannot be blank.");
+        for report_type in (0..10).filter(|report_type| *report_type != 6) {
+            assert_eq!(merge(2, report_type).validate().unwrap().1 as i32, report_type);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod debuginfo;
+mod messages;
 mod otlp;
 mod profile_store;
 mod query;

@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
-use query::report::{Column, Dictionary, FlameGraph, FrameColumns, Lists, Table, TextColumn};
+use query::report::{Column, Dictionary, FlameGraph, FrameColumns, Lists, SourceLines, Table, TextColumn};
 
 /// A flame graph, a row per node, row 0 the root.
 pub(crate) fn flame_graph(graph: FlameGraph) -> Result<Vec<u8>, ArrowError> {
@@ -32,6 +32,7 @@ pub(crate) fn flame_graph(graph: FlameGraph) -> Result<Vec<u8>, ArrowError> {
         function_system_name,
         function_file_name,
     } = graph.frames;
+    let timestamp = if graph.timestamp.is_empty() { vec![0; rows] } else { graph.timestamp };
     let depth = graph.depth.into_iter().map(i64::from).collect();
     stream(vec![
         ("labels_only", Arc::new(BooleanArray::new(BooleanBuffer::new_unset(rows), None))),
@@ -49,7 +50,7 @@ pub(crate) fn flame_graph(graph: FlameGraph) -> Result<Vec<u8>, ArrowError> {
         ("cumulative", unsigned(graph.cumulative, None)),
         ("flat", signed_or_unsigned(graph.flat)),
         ("diff", signed(graph.diff)),
-        ("timestamp", Arc::new(PrimitiveArray::<Int64Type>::from(vec![0; rows]))),
+        ("timestamp", Arc::new(PrimitiveArray::<Int64Type>::from(timestamp))),
         ("depth", unsigned(depth, None)),
         ("value_offset", unsigned(graph.value_offset, None)),
     ])
@@ -73,6 +74,16 @@ pub(crate) fn table(table: Table) -> Result<Vec<u8>, ArrowError> {
         ("flat_diff", Arc::new(PrimitiveArray::<Int64Type>::from(table.flat_diff))),
         ("callers", lists::<Int64Type>(table.callers)?),
         ("callees", lists::<Int64Type>(table.callees)?),
+    ])
+}
+
+/// Values per line of a file.
+pub(crate) fn source(lines: SourceLines) -> Result<Vec<u8>, ArrowError> {
+    stream(vec![
+        ("filename", text(lines.filename)?),
+        ("line_number", Arc::new(PrimitiveArray::<Int64Type>::from(lines.line))),
+        ("cumulative", Arc::new(PrimitiveArray::<Int64Type>::from(lines.cumulative))),
+        ("flat", Arc::new(PrimitiveArray::<Int64Type>::from(lines.flat))),
     ])
 }
 

@@ -24,6 +24,7 @@ fn flame_graph(engine: &Engine, context: &Context) -> Result<(), QueryError> {
         options: Some(QueryOptions::Select(selection)),
         report_type: 5,
         node_trim_threshold: None,
+        source: None,
     };
     engine.query(context, &request).map(|_| ())
 }

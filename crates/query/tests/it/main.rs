@@ -1,10 +1,14 @@
 //! Answers held against slow, simple versions of the same questions, over random profiles.
 
+mod charts;
+mod functions;
 mod limits;
 mod listings;
 mod memory;
+mod nested;
 mod oracle;
 mod random;
 mod ranges;
 mod reports;
+mod sources;
 mod trees;

@@ -20,14 +20,15 @@ fn merge(query: &str, (start, end): (i64, i64)) -> Selection {
     Selection::Merge { query: query.to_owned(), start: Some(start), end: Some(end) }
 }
 
-fn ask(engine: &Engine, options: QueryOptions, report_type: i32, threshold: f32) -> QueryReply {
+pub fn ask(engine: &Engine, options: QueryOptions, report_type: i32, threshold: f32) -> QueryReply {
     let mode = if matches!(options, QueryOptions::Diff { .. }) { 1 } else { 2 };
-    let request = QueryRequest { mode, options: Some(options), report_type, node_trim_threshold: Some(threshold) };
+    let request =
+        QueryRequest { mode, options: Some(options), report_type, node_trim_threshold: Some(threshold), source: None };
     engine.query(&Context::default(), &request).expect("an answer")
 }
 
 /// A random question: selector text, value, range, and which samples it means.
-struct Question {
+pub struct Question {
     query: String,
     value: usize,
     range: (i64, i64),
@@ -36,7 +37,7 @@ struct Question {
 }
 
 impl Question {
-    fn random(random: &mut Random) -> Self {
+    pub fn random(random: &mut Random) -> Self {
         let value = random.below(2);
         let endpoint = random.chance(3).then_some("GET");
         let zone = random.chance(4).then(|| *random.pick(&["eu", "moon", ""]));
@@ -50,7 +51,7 @@ impl Question {
         Self { query: format!("{profile_type}{{{}}}", matchers.join(",")), value, range, endpoint, zone }
     }
 
-    fn each(&self, profiles: &[Profile], mut visit: impl FnMut(&[Location], i64)) {
+    pub fn each(&self, profiles: &[Profile], mut visit: impl FnMut(&[Location], i64)) {
         for profile in profiles {
             if profile.time < self.range.0 || profile.time > self.range.1 {
                 continue;
@@ -69,7 +70,7 @@ impl Question {
         }
     }
 
-    fn selection(&self) -> Selection {
+    pub fn selection(&self) -> Selection {
         merge(&self.query, self.range)
     }
 }
@@ -94,7 +95,7 @@ fn columns(graph: &FlameGraph, row: usize) -> Option<Columns> {
     })
 }
 
-fn rows(graph: &FlameGraph) -> Vec<Row> {
+pub fn rows(graph: &FlameGraph) -> Vec<Row> {
     let row = |row: usize| Row {
         depth: graph.depth[row],
         columns: columns(graph, row),
@@ -106,7 +107,7 @@ fn rows(graph: &FlameGraph) -> Vec<Row> {
 }
 
 /// A preorder as text in which the order of siblings is that of their own text.
-fn canonical(rows: &[Row]) -> String {
+pub fn canonical(rows: &[Row]) -> String {
     fn node(rows: &[Row], at: &mut usize) -> String {
         let row = &rows[*at];
         *at += 1;

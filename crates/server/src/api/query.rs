@@ -6,13 +6,15 @@ use std::time::Instant;
 use query::request::{DiffSide, QueryOptions};
 use query::{
     Context, Engine, ErrorKind, LabelsRequest as PlainLabels, QueryError, QueryReply, QueryRequest as PlainQuery,
-    RangeRequest, Report, Selection, Series, TypesRequest, ValuesRequest as PlainValues,
+    RangeRequest, Report, Selection, Series, SourceReference as PlainSource, TypesRequest,
+    ValuesRequest as PlainValues,
 };
 use tonic::{Request, Response, Status};
 
-use super::{deadline, nanos, timestamp, unimplemented};
+use super::{deadline, messages, nanos, timestamp, unimplemented};
 use crate::arrow;
 use crate::grpc::stack::overloaded;
+use crate::nested;
 use crate::proto::parca::profilestore::v1alpha1::{Label, LabelSet};
 use crate::proto::parca::query::v1alpha1::query_service_server::QueryService;
 use crate::proto::parca::query::v1alpha1::*;
@@ -134,6 +136,7 @@ fn plain_query(request: QueryRequest) -> Result<PlainQuery, Status> {
         ("filter", !request.filter.is_empty()),
         ("sandwich_by_function", request.sandwich_by_function.as_ref().is_some_and(|name| !name.is_empty())),
         ("invert_call_stack", request.invert_call_stack == Some(true)),
+        ("source_only", request.source_reference.as_ref().is_some_and(|reference| reference.source_only)),
     ];
     if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
         return Err(Status::unimplemented(format!("{field} is not supported yet")));
@@ -150,6 +153,9 @@ fn plain_query(request: QueryRequest) -> Result<PlainQuery, Status> {
         options,
         report_type: request.report_type,
         node_trim_threshold: request.node_trim_threshold,
+        source: request
+            .source_reference
+            .map(|SourceReference { build_id, filename, source_only: _ }| PlainSource { build_id, filename }),
     })
 }
 
@@ -184,6 +190,16 @@ fn response(reply: QueryReply) -> Result<QueryResponse, Status> {
             let unit = table.unit.clone();
             let record = arrow::table(table).map_err(broken)?.into();
             Some(query_response::Report::TableArrow(TableArrow { record, unit }))
+        }
+        Report::NestedFlameGraph(nested) => {
+            Some(query_response::Report::Flamegraph(nested::flame_graph(&nested, total)))
+        }
+        Report::Top(top) => Some(query_response::Report::Top(messages::top(&top, total))),
+        Report::CallGraph(graph) => Some(query_response::Report::Callgraph(messages::call_graph(&graph))),
+        Report::Source(lines) => {
+            let unit = lines.unit.clone();
+            let record = arrow::source(lines).map_err(broken)?.into();
+            Some(query_response::Report::Source(Source { record, source: String::new(), unit }))
         }
         Report::Pprof(bytes) => Some(query_response::Report::Pprof(bytes.into())),
         Report::Metadata(metadata) => metadata.map(|metadata| {

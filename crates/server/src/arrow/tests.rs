@@ -52,6 +52,7 @@ fn graph() -> FlameGraph {
         diff: vec![0, -40_000, 5],
         depth: vec![0, 1, 2],
         value_offset: vec![0, 0, 0],
+        timestamp: Vec::new(),
     }
 }
 
@@ -114,6 +115,7 @@ fn a_flame_graph_reads_back_as_it_was() {
     let children = of("children").as_list::<i32>();
     assert_eq!(children.value(0).as_primitive::<UInt32Type>().values(), &[1]);
     assert_eq!(children.value(2).len(), 0);
+    assert_eq!(of("timestamp").as_primitive::<Int64Type>().values(), &[0, 0, 0], "a graph has no times");
 }
 
 #[test]
@@ -165,4 +167,35 @@ fn names_that_are_not_utf8_are_replaced_in_a_table_and_kept_in_a_graph() {
     assert_eq!(shown.as_dictionary::<Int32Type>().values().as_string::<i32>().value(1), "\u{fffd}x");
     let kept = bytes(broken).expect("it can be written");
     assert_eq!(kept.as_dictionary::<Int32Type>().values().as_binary::<i32>().value(1), b"\xffx");
+}
+
+#[test]
+fn a_chart_carries_the_times_of_its_rows() {
+    let timestamp = vec![0, 1_768_485_600_000_000_777, -1];
+    let batch = read(&super::flame_graph(FlameGraph { timestamp: timestamp.clone(), ..graph() }).expect("a stream"));
+    let times = batch.column_by_name("timestamp").expect("a column").as_primitive::<Int64Type>();
+    assert_eq!(times.values(), timestamp.as_slice());
+}
+
+#[test]
+fn values_per_line_have_the_columns_that_parcas_screen_reads() {
+    let mut filename = TextColumn { keys: vec![0, 0], ..TextColumn::default() };
+    filename.dictionary.values = b"/src/a.go".to_vec();
+    filename.dictionary.offsets = vec![0, 9];
+    let lines = SourceLines {
+        unit: "bytes".into(),
+        filename,
+        line: vec![3, 70_000],
+        cumulative: vec![5, -1],
+        flat: vec![0, 2],
+    };
+    let batch = read(&super::source(lines).expect("a stream"));
+    let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["filename", "line_number", "cumulative", "flat"]);
+    let numbers =
+        |name: &str| batch.column_by_name(name).expect("a column").as_primitive::<Int64Type>().values().to_vec();
+    assert_eq!(numbers("line_number"), [3, 70_000]);
+    assert_eq!((numbers("cumulative"), numbers("flat")), (vec![5, -1], vec![0, 2]));
+    let files = batch.column_by_name("filename").expect("a column").as_dictionary::<Int32Type>();
+    assert_eq!(files.values().as_string::<i32>().value(files.keys().value(1) as usize), "/src/a.go");
 }
