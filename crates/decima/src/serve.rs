@@ -13,7 +13,7 @@ use scrape::config::Storage;
 use scrape::{Config, Scraper};
 use server::{ListenOptions, Listener, Replay, Server, ServerOptions, Tls, TlsFiles};
 use store::{Clock, Environment, OpenReport, Store, StoreOptions};
-use symbolize::{UploadOptions, Uploads};
+use symbolize::{SourceOptions, Sources, UploadOptions, Uploads};
 use tracing::{error, info, warn};
 
 use crate::buckets;
@@ -79,6 +79,8 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
     let store = Arc::new(store);
     let maintenance = Maintenance::start(store.clone()).map_err(|error| failure(&error))?;
 
+    let memory = store.budget().account("sources", SOURCES_BYTES);
+    options.sources = Some(Arc::new(Sources::new(bucket.clone(), SourceOptions::default(), memory)));
     options.uploads = Some(Arc::new(uploads(flags, bucket, &store, clock.clone(), &mut registry)?));
     let writer = server::writer(store.clone(), clock, &options);
     let mut scrape_options = scrape::Options::new(config.scrape_configs, env!("CARGO_PKG_VERSION"));
@@ -153,6 +155,9 @@ fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
 
 /// Memory of uploads that pass through, beside their messages: two parts for each of eight. bytes
 const UPLOAD_PARTS_BYTES: u64 = 128 << 20;
+
+/// Memory of source archives that are read: two of the largest files at once. bytes
+const SOURCES_BYTES: u64 = 144 << 20;
 
 fn upload_options(flags: &Flags) -> Result<UploadOptions, Exit> {
     let wrong = |flag: &str| Exit::Configuration(format!("--{flag} must be more than 0"));

@@ -76,7 +76,8 @@ impl Context {
         !self.cancelled.load(Ordering::Relaxed) && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 
-    pub(crate) fn check(&self) -> Result<(), QueryError> {
+    /// As an error what [`Context::go_on`] denies.
+    pub fn check(&self) -> Result<(), QueryError> {
         if self.cancelled.load(Ordering::Relaxed) {
             Err(QueryError::new(ErrorKind::Cancelled, "the query was cancelled"))
         } else if self.go_on() {

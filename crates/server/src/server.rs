@@ -10,7 +10,7 @@ use ingest::Limits;
 use prometheus_client::registry::Registry;
 use query::Engine;
 use store::{Clock, Store};
-use symbolize::Uploads;
+use symbolize::{Sources, Uploads};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
@@ -64,6 +64,8 @@ pub struct ServerOptions {
     pub heap_profiler: Option<HeapProfiler>,
     /// Without it debuginfo is not taken.
     pub uploads: Option<Arc<Uploads>>,
+    /// Source files beside the lines that a report shows.
+    pub sources: Option<Arc<Sources>>,
 }
 
 impl Default for ServerOptions {
@@ -81,6 +83,7 @@ impl Default for ServerOptions {
             cors_origins: Vec::new(),
             heap_profiler: None,
             uploads: None,
+            sources: None,
         }
     }
 }
@@ -121,6 +124,7 @@ impl Server {
         let message_bytes = options.limits.message_bytes + 1;
         let query = QueryApi {
             engine,
+            sources: options.sources,
             workers: Workers::new("query", options.queries_at_once, options.waiting_max),
             reply_bytes_max: options.limits.message_bytes,
         };

@@ -4,12 +4,14 @@
 //! so that either server can take over from the other.
 //!
 //! Map: [`build_id`] what is one · [`metadata`] what is known of an upload, as it lies in the bucket · [`uploads`] who may
-//! upload what, and the way of the bytes.
+//! upload what, and the way of the bytes · [`sources`] files of an uploaded archive.
 
 pub mod build_id;
 pub mod metadata;
+pub mod sources;
 pub mod uploads;
 
 pub use build_id::BuildId;
 pub use metadata::DebuginfoType;
+pub use sources::{SourceError, SourceOptions, Sources};
 pub use uploads::{Asked, Initiated, Receiver, UploadError, UploadOptions, Uploads};

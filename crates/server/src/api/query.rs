@@ -9,11 +9,12 @@ use query::{
     RangeRequest, Report, Selection, Series, SourceReference as PlainSource, TypesRequest,
     ValuesRequest as PlainValues,
 };
+use symbolize::{SourceError, Sources};
 use tonic::{Request, Response, Status};
 
 use super::{deadline, messages, nanos, timestamp, unimplemented};
 use crate::arrow;
-use crate::grpc::stack::overloaded;
+use crate::grpc::stack::{overloaded, overloaded_for};
 use crate::nested;
 use crate::proto::parca::profilestore::v1alpha1::{Label, LabelSet};
 use crate::proto::parca::query::v1alpha1::query_service_server::QueryService;
@@ -22,6 +23,8 @@ use crate::work::Workers;
 
 pub(crate) struct QueryApi {
     pub(crate) engine: Arc<Engine>,
+    /// `None` where nobody uploads any.
+    pub(crate) sources: Option<Arc<Sources>>,
     pub(crate) workers: Workers,
     /// Of one reply, in bytes.
     pub(crate) reply_bytes_max: usize,
@@ -40,6 +43,36 @@ impl QueryApi {
             question(&engine, &context)
         });
         answer.await?.map_err(status)
+    }
+}
+
+impl QueryApi {
+    /// Parca's answer to whether there are sources: an empty report, or an error.
+    async fn source_exists(&self, build_id: &str) -> Result<QueryResponse, Status> {
+        let exist = match &self.sources {
+            Some(sources) => sources.exist(build_id).await.map_err(source_status)?,
+            None => false,
+        };
+        if !exist {
+            return Err(Status::not_found("no sources for this build id have been uploaded"));
+        }
+        Ok(QueryResponse { report: Some(query_response::Report::Source(Source::default())), ..Default::default() })
+    }
+}
+
+fn utf8(text: Vec<u8>) -> String {
+    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn source_status(error: SourceError) -> Status {
+    let text = error.to_string();
+    match error {
+        SourceError::GivenUp => Status::cancelled(text),
+        SourceError::Unreadable(_) => Status::failed_precondition(text),
+        SourceError::Store(error) => match error.retry_after {
+            Some(after) => overloaded_for(text, after),
+            None => Status::internal(text),
+        },
     }
 }
 
@@ -62,8 +95,29 @@ impl QueryService for QueryApi {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let deadline = deadline(&request);
-        let plain = plain_query(request.into_inner())?;
-        let encode = move |engine: &Engine, context: &Context| engine.query(context, &plain).map(response);
+        let mut request = request.into_inner();
+        let reference = request.source_reference.take();
+        let plain = plain_query(request, reference.as_ref())?;
+        plain.check().map_err(status)?;
+        if let Some(reference) = reference.as_ref().filter(|reference| reference.source_only) {
+            return self.source_exists(&reference.build_id).await.map(Response::new);
+        }
+        let sources = self.sources.clone().zip(reference);
+        let runtime = tokio::runtime::Handle::current();
+        let encode = move |engine: &Engine, context: &Context| {
+            let reply = engine.query(context, &plain)?;
+            let mut response = response(reply);
+            if let Ok(QueryResponse { report: Some(query_response::Report::Source(source)), .. }) = &mut response
+                && let Some((sources, SourceReference { build_id, filename, .. })) = &sources
+            {
+                match runtime.block_on(sources.find(build_id, filename, &|| context.go_on())) {
+                    Ok(text) => source.source = text.map_or_else(String::new, utf8),
+                    Err(SourceError::GivenUp) => context.check()?,
+                    Err(error) => response = Err(source_status(error)),
+                }
+            }
+            Ok(response)
+        };
         let response = self.ask(deadline, encode).await??;
         let bytes = prost::Message::encoded_len(&response);
         let max = self.reply_bytes_max;
@@ -130,13 +184,12 @@ impl QueryService for QueryApi {
 }
 
 /// Parts of the contract that are not served yet are refused by name, rather than ignored and answered wrongly.
-fn plain_query(request: QueryRequest) -> Result<PlainQuery, Status> {
+fn plain_query(request: QueryRequest, reference: Option<&SourceReference>) -> Result<PlainQuery, Status> {
     let unsupported = [
         ("group_by", request.group_by.as_ref().is_some_and(|group_by| !group_by.fields.is_empty())),
         ("filter", !request.filter.is_empty()),
         ("sandwich_by_function", request.sandwich_by_function.as_ref().is_some_and(|name| !name.is_empty())),
         ("invert_call_stack", request.invert_call_stack == Some(true)),
-        ("source_only", request.source_reference.as_ref().is_some_and(|reference| reference.source_only)),
     ];
     if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
         return Err(Status::unimplemented(format!("{field} is not supported yet")));
@@ -153,9 +206,10 @@ fn plain_query(request: QueryRequest) -> Result<PlainQuery, Status> {
         options,
         report_type: request.report_type,
         node_trim_threshold: request.node_trim_threshold,
-        source: request
-            .source_reference
-            .map(|SourceReference { build_id, filename, source_only: _ }| PlainSource { build_id, filename }),
+        source: reference.map(|SourceReference { build_id, filename, .. }| PlainSource {
+            build_id: build_id.clone(),
+            filename: filename.clone(),
+        }),
     })
 }
 
