@@ -2,14 +2,28 @@
 
 use std::time::Duration;
 
-use query::request::{LabelsRequest, QueryOptions, QueryRequest, Selection, TypesRequest, ValuesRequest};
-use query::{Context, Engine, EngineOptions};
+use query::request::{
+    LabelsRequest, QueryOptions, QueryRequest, Selection, SourceReference, TypesRequest, ValuesRequest,
+};
+use query::{Context, Engine, EngineOptions, Report};
 
 use crate::corpus;
 use crate::fixture::{Stored, gunzip_speed};
 use crate::measure::{Bar, in_process, line, median_of, milliseconds, on_thread};
 
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
+
+/// A flame chart is not among them: all stacks of a scraped profile share a time, and a chart shows one at a time.
+const OTHER_REPORTS: [(&str, i32); 8] = [
+    ("nested flame graph", 0),
+    ("pprof, packed", 1),
+    ("top list", 2),
+    ("call graph", 3),
+    ("nested flame graph with tables", 4),
+    ("lines of a file", 6),
+    ("table", 7),
+    ("metadata", 8),
+];
 
 /// The reports are the engine's plain columns; `server` measures them with their encoding, over gRPC.
 pub fn run() {
@@ -23,18 +37,32 @@ pub fn run() {
         }
         let engine = Engine::new(stored.store.clone(), EngineOptions::default());
         let context = Context::default();
-        let flame = flame_graph();
+        let flame = report(5, "");
         let first = in_process(|| engine.query(&context, &flame).expect("an answer"));
         line(&format!("{place}: merge to flame graph, first time"), milliseconds(first), "ms", Bar::None);
         let merge = median_of(|| in_process(|| engine.query(&context, &flame).expect("an answer")));
         let bar = Bar::AtMost(100.0 / speed);
         line(&format!("{place}: merge to flame graph"), milliseconds(merge), "ms", bar);
+        let file = costliest_file(&engine, &context);
+        for (name, report_type) in OTHER_REPORTS {
+            let request = report(report_type, &file);
+            let time = median_of(|| in_process(|| engine.query(&context, &request).expect("an answer")));
+            line(&format!("{place}: {name}"), milliseconds(time), "ms", bar);
+        }
         lists(place, &engine, &context, speed);
     }
     line("a bare loop of sum[stack] += value", milliseconds(bare_sum(samples)), "ms", Bar::None);
 }
 
-fn flame_graph() -> QueryRequest {
+/// The file of the function on top of the list.
+fn costliest_file(engine: &Engine, context: &Context) -> String {
+    match engine.query(context, &report(2, "")).expect("an answer").report {
+        Report::Top(top) => String::from_utf8_lossy(top.frames.function_file_name.get(0).expect("a file")).into_owned(),
+        other => panic!("not a top list: {other:?}"),
+    }
+}
+
+fn report(report_type: i32, file: &str) -> QueryRequest {
     QueryRequest {
         mode: 2,
         options: Some(QueryOptions::Select(Selection::Merge {
@@ -42,9 +70,9 @@ fn flame_graph() -> QueryRequest {
             start: Some(0),
             end: Some(i64::MAX),
         })),
-        report_type: 5,
+        report_type,
         node_trim_threshold: None,
-        source: None,
+        source: Some(SourceReference { build_id: String::new(), filename: file.to_owned() }),
     }
 }
 
