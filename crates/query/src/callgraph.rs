@@ -20,13 +20,13 @@ pub(crate) fn call_graph<W: Weight>(context: &Context, merged: &Merged<'_, W>) -
     let first = first_contributors(merged)?;
     context.check()?;
     let order = sums.largest_first(merged, &first, |frame| sums.cumulative[frame].value());
-    let total = merged.tree.cumulative().first().map_or(0, |root| root.value());
+    let total = sums.total();
     let bar = total as f64 * FOLDED_BELOW;
 
     let row_of = rows(first.len(), &order);
     let value = |row: u32| sums.cumulative[order[row as usize] as usize].value();
     let mut edges: Vec<CallEdge> = sums
-        .calls
+        .calls(merged)
         .iter()
         .map(|(&(caller, callee), &sum)| CallEdge {
             is_collapsed: false,

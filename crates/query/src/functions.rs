@@ -16,8 +16,8 @@ pub(crate) struct FrameSums<W> {
     pub(crate) flat: Vec<W>,
     /// Whether the frame is on any seen stack.
     pub(crate) present: Vec<bool>,
-    /// (caller, callee) -> sum of what was called.
-    pub(crate) calls: HashMap<(u32, u32), W, RandomState>,
+    /// Of each node of the tree.
+    node_cumulative: Vec<W>,
 }
 
 impl<W: Weight> FrameSums<W> {
@@ -28,23 +28,37 @@ impl<W: Weight> FrameSums<W> {
             cumulative: vec![W::ZERO; frames],
             flat: vec![W::ZERO; frames],
             present: vec![false; frames],
-            calls: HashMap::default(),
+            node_cumulative: tree.cumulative(),
         };
-        let mut path: Vec<u32> = Vec::new();
-        for (node, &sum) in tree.cumulative().iter().enumerate().skip(1) {
-            let frame = tree.frame[node];
-            path.truncate(usize::from(tree.depth[node]) - 1);
-            if let Some(&caller) = path.last() {
-                let call = sums.calls.entry((caller, frame)).or_insert(W::ZERO);
-                *call = call.plus(sum);
-            }
-            path.push(frame);
-            let frame = frame as usize;
+        for (node, &sum) in sums.node_cumulative.iter().enumerate().skip(1) {
+            let frame = tree.frame[node] as usize;
             sums.present[frame] = true;
             sums.cumulative[frame] = sums.cumulative[frame].plus(sum);
             sums.flat[frame] = sums.flat[frame].plus(tree.flat[node]);
         }
         sums
+    }
+
+    /// Of everything, what has no frame included.
+    pub(crate) fn total(&self) -> i64 {
+        self.node_cumulative.first().map_or(0, |root| root.value())
+    }
+
+    /// (caller, callee) -> sum of what was called.
+    pub(crate) fn calls(&self, merged: &Merged<'_, W>) -> HashMap<(u32, u32), W, RandomState> {
+        let tree = &merged.tree;
+        let mut calls: HashMap<(u32, u32), W, RandomState> = HashMap::default();
+        let mut path: Vec<u32> = Vec::new();
+        for (node, &sum) in self.node_cumulative.iter().enumerate().skip(1) {
+            let frame = tree.frame[node];
+            path.truncate(usize::from(tree.depth[node]) - 1);
+            if let Some(&caller) = path.last() {
+                let call = calls.entry((caller, frame)).or_insert(W::ZERO);
+                *call = call.plus(sum);
+            }
+            path.push(frame);
+        }
+        calls
     }
 
     /// The frames that are there, by `value`, largest first, then by name.

@@ -33,8 +33,11 @@ pub(crate) fn table<W: Weight>(
         table.flat_diff.push(sums.flat[frame].diff());
     }
     (table.frames, _) = columns.finish();
-    let mut calls: Vec<(u32, u32)> =
-        sums.calls.into_keys().map(|(caller, callee)| (row_of[caller as usize], row_of[callee as usize])).collect();
+    let mut calls: Vec<(u32, u32)> = sums
+        .calls(merged)
+        .into_keys()
+        .map(|(caller, callee)| (row_of[caller as usize], row_of[callee as usize]))
+        .collect();
     table.callees = lists(order.len(), &mut calls);
     calls.iter_mut().for_each(|(caller, callee)| std::mem::swap(caller, callee));
     table.callers = lists(order.len(), &mut calls);
