@@ -67,12 +67,18 @@ struct Open {
     content: Content,
 }
 
+enum Key {
+    /// A plain `<<`. A quoted one is a key as others are.
+    Merge,
+    Named(String),
+}
+
 enum Content {
     Sequence(Vec<Json>),
     Mapping {
         members: Object,
         /// A key that waits for its value.
-        key: Option<String>,
+        key: Option<Key>,
         /// What `<<` names; the mapping's own keys win over it.
         merged: Vec<Json>,
     },
@@ -91,6 +97,12 @@ impl Builder {
                 Event::Scalar(value, style, anchor, tag) => {
                     let is_text = tag.as_deref().is_some_and(|tag| tag.core_suffix() == Some("str"));
                     let plain = style == ScalarStyle::Plain && !is_text;
+                    if let (true, "<<", Some(Content::Mapping { key: key @ None, .. })) =
+                        (plain, &*value, self.open.last_mut().map(|open| &mut open.content))
+                    {
+                        *key = Some(Key::Merge);
+                        continue;
+                    }
                     let scalar = if plain { resolve(&value) } else { Json::String(value.into_owned()) };
                     self.add(scalar, 1, anchor).map_err(|what| here(&what))?;
                 }
@@ -155,15 +167,15 @@ impl Builder {
             Some(Content::Sequence(items)) => items.push(value),
             Some(Content::Mapping { members, key, merged }) => match key.take() {
                 None => {
-                    *key = Some(match value {
+                    *key = Some(Key::Named(match value {
                         Json::String(text) => text,
                         // As text it would be written anew at each level, twice as long each time.
                         Json::Array(_) | Json::Object(_) => return Err(format!("a key is {}", value.kind())),
                         other => other.dumps(),
-                    });
+                    }));
                 }
-                Some(key) if key == "<<" => merged.push(value),
-                Some(key) => {
+                Some(Key::Merge) => merged.push(value),
+                Some(Key::Named(key)) => {
                     members.insert(key, value);
                 }
             },
@@ -434,6 +446,7 @@ mod tests {
             "a: &a {x: 1}\nb: &b {z: 0}\nc: {<<: [*a, *b]}",
             r#"{"a": {"x": 1}, "b": {"z": 0}, "c": {"x": 1, "z": 0}}"#,
         );
+        check(r#"{"<<": {x: 1}, '<<': {y: 2}}"#, r#"{"<<": {"y": 2}}"#);
     }
 
     #[test]
