@@ -5,12 +5,13 @@
 //! here is undone when the hook fails.
 //!
 //! Map: [`types`] what is asked and answered · [`error`] what goes wrong · `client` each call · `exec` commands and their streams ·
-//! `http`, `websocket`, `multipart` the wire, as far as Pebble needs it.
+//! `http`, `websocket`, `multipart` the wire, as far as Pebble needs it · `memory` a Pebble for tests.
 
 mod client;
 mod error;
 mod exec;
 mod http;
+mod memory;
 mod multipart;
 mod types;
 mod websocket;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use client::Client;
 pub use error::{ErrorKind, PebbleError};
 pub use exec::{Exec, ExecOutput, Running, Signaller};
+pub use memory::{Ended, MemoryPebble, Run};
 pub use types::*;
 
 use crate::json::Json;
