@@ -1,6 +1,7 @@
 //! The client against a real Pebble.
 
 mod real;
+mod twin;
 
 use std::time::{Duration, Instant};
 

@@ -27,7 +27,8 @@ impl RealPebble {
         let socket = folder.path().join("socket");
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(binary())
-            .args(["run", "--create-dirs"])
+            // as Juju does: nothing starts before it is asked for
+            .args(["run", "--create-dirs", "--hold"])
             .env_clear()
             .env("PEBBLE", folder.path().join("state"))
             .env("PEBBLE_SOCKET", &socket)
