@@ -1,5 +1,6 @@
 //! The SDK against the real things: a real Pebble, and the in-memory unit agent beside the simulator.
 
+mod environment;
 mod fuzz;
 mod hook_tools;
 mod model;
