@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -9,6 +10,7 @@ use super::on::{Trigger, What};
 use crate::event::{Event, PebbleEventKind, RelationEventKind, SecretEventKind};
 use crate::memory::{ConfigKind, Meta, Owner, RelationState, SecretState, State};
 use crate::model::{Bag, ConfigValue, JujuVersion, RelationId, UnitName};
+use crate::pebble::Pebble;
 
 /// Why a run was refused: each reason, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +28,9 @@ pub(super) fn check(
     meta: &Meta,
     state: &State,
     trigger: &Trigger,
-    is_up: &dyn Fn(&str) -> bool,
+    containers: &BTreeMap<String, Rc<dyn Pebble>>,
 ) -> Result<(), Impossible> {
-    let mut check = Check { meta, state, is_up, version: state.juju_version.parse().ok(), found: Vec::new() };
+    let mut check = Check { meta, state, containers, version: state.juju_version.parse().ok(), found: Vec::new() };
     check.model();
     check.config();
     check.relations();
@@ -41,8 +43,8 @@ pub(super) fn check(
 struct Check<'a> {
     meta: &'a Meta,
     state: &'a State,
-    /// Whether a container has a Pebble.
-    is_up: &'a dyn Fn(&str) -> bool,
+    /// Those that have a Pebble.
+    containers: &'a BTreeMap<String, Rc<dyn Pebble>>,
     version: Option<JujuVersion>,
     found: Vec<String>,
 }
@@ -288,8 +290,10 @@ impl Check<'_> {
     fn pebble_event(&mut self, container: &str, kind: &PebbleEventKind) {
         let is_declared = self.meta.containers.contains_key(container);
         self.refuse_if(!is_declared, || format!("the charm declares no container {container}"));
-        let is_down = is_declared && !(self.is_up)(container);
-        self.refuse_if(is_down, || format!("container {container} is down: give it a Pebble"));
+        let pebble = self.containers.get(container).filter(|pebble| pebble.is_up().unwrap_or(false));
+        self.refuse_if(is_declared && pebble.is_none(), || {
+            format!("container {container} is down: give it a Pebble that is up")
+        });
         match kind {
             PebbleEventKind::Ready => {}
             PebbleEventKind::CustomNotice(notice) => {
@@ -301,10 +305,24 @@ impl Check<'_> {
                 self.refuse_if(!is_named, || format!("{key:?} is no key of a notice, such as example.com/name"));
                 self.refuse_if(notice.kind != "custom", || format!("{:?} is no type of a custom notice", notice.kind));
                 self.refuse_if(notice.id.is_empty(), || "the notice has no ID".to_owned());
+                let id = &notice.id;
+                let is_there = |pebble: &Rc<dyn Pebble>| {
+                    let known = pebble.notice(id);
+                    known.is_ok_and(|known| known.notice_type == notice.kind && known.key == *key)
+                };
+                let is_new = is_named && !id.is_empty() && pebble.is_some_and(|pebble| !is_there(pebble));
+                self.refuse_if(is_new, || {
+                    format!("container {container} has no notice {id} of {key}: `notify` makes one")
+                });
             }
             PebbleEventKind::CheckFailed { check } | PebbleEventKind::CheckRecovered { check } => {
                 self.refuse_if(!self.is_at_least(3, 6), || "there are events of checks since Juju 3.6".to_owned());
                 self.refuse_if(check.is_empty(), || "the check has no name".to_owned());
+                let is_there = |pebble: &Rc<dyn Pebble>| {
+                    pebble.checks(None, &[check]).is_ok_and(|known| known.iter().any(|known| known.name == *check))
+                };
+                let is_new = !check.is_empty() && pebble.is_some_and(|pebble| !is_there(pebble));
+                self.refuse_if(is_new, || format!("container {container} has no check {check}: no layer names it"));
             }
         }
     }
@@ -344,21 +362,19 @@ fn is_uuid(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::rc::Rc;
-
     use super::super::{Context, on};
     use super::*;
     use crate::memory::Grant;
-    use crate::pebble::Client;
+    use crate::pebble::MemoryPebble;
     use crate::run::Unit;
+    use std::convert::Infallible;
 
     const CHARM: &str = "
 name: mine
 requires: {db: {interface: pg, limit: 1}}
 provides: {web: {interface: http}}
 peers: {cluster: {interface: mine}}
-containers: {app: {}, side: {}}
+containers: {app: {}, side: {}, down: {}}
 storage: {data: {type: filesystem}}
 resources: {blob: {type: file}}
 config: {options: {flag: {type: boolean}, level: {type: float}, key: {type: secret}}}
@@ -370,11 +386,17 @@ actions:
   open: {params: {much: {type: array}}}
 ";
 
+    const NOTICE: &str = "1";
+
     fn context() -> Context<'static, Infallible> {
         let meta = Meta::from_charmcraft(CHARM).unwrap();
-        // nothing listens: that the test gives a container a Pebble is what counts
+        let pebble = MemoryPebble::new();
+        assert_eq!(pebble.notify("example.com/done", &[], None).unwrap(), NOTICE);
+        let check = crate::yaml::parse("checks: {up: {override: replace, tcp: {port: 80}}}").unwrap();
+        pebble.add_layer("base", &check, false).unwrap();
         Context::new(meta, |_: &Unit<'_>| Ok(()))
-            .with_container("app", Rc::new(Client::new("/nonexistent/pebble.socket")))
+            .with_container("app", Rc::new(pebble))
+            .with_container("down", Rc::new(MemoryPebble::down()))
     }
 
     /// A leader with a database of two units, one of which has departed; a secret of each owner.
@@ -421,7 +443,7 @@ actions:
             on::secret_remove("own", 1),
             on::secret_expired("own", 2),
             on::pebble_ready("app"),
-            on::pebble_custom_notice("app", "7", "example.com/done"),
+            on::pebble_custom_notice("app", NOTICE, "example.com/done"),
             on::pebble_check_failed("app", "up"),
             on::pebble_check_recovered("app", "up"),
             on::action("greet").param("name", "Ann").param("times", 2).param("loud", true),
@@ -466,14 +488,26 @@ actions:
             (on::secret_expired("own", 3), state(), "there is no revision 3 of secret own"),
             (on::secret_rotate("own"), old("2.9.51"), "there are secrets since Juju 3.0"),
             (on::pebble_ready("db"), state(), "the charm declares no container db"),
-            (on::pebble_ready("side"), state(), "container side is down: give it a Pebble"),
+            (on::pebble_ready("side"), state(), "container side is down: give it a Pebble that is up"),
+            (on::pebble_ready("down"), state(), "container down is down: give it a Pebble that is up"),
+            (
+                on::pebble_custom_notice("app", "7", "example.com/done"),
+                state(),
+                "container app has no notice 7 of example.com/done: `notify` makes one",
+            ),
+            (
+                on::pebble_custom_notice("app", NOTICE, "example.com/other"),
+                state(),
+                "container app has no notice 1 of example.com/other: `notify` makes one",
+            ),
+            (on::pebble_check_failed("app", "odd"), state(), "container app has no check odd: no layer names it"),
             (
                 on::pebble_custom_notice("app", "7", "done"),
                 state(),
                 "\"done\" is no key of a notice, such as example.com/name",
             ),
             (
-                on::pebble_custom_notice("app", "7", "example.com/x"),
+                on::pebble_custom_notice("app", NOTICE, "example.com/done"),
                 old("3.1.0"),
                 "there are custom notices since Juju 3.4",
             ),

@@ -72,6 +72,40 @@
 //! # Ok::<(), juju::context::Impossible>(())
 //! ```
 //!
+//! A workload lives in a [`MemoryPebble`], which the test fills, gives to a container, and looks at afterwards.
+//!
+//! ```
+//! use std::rc::Rc;
+//!
+//! use juju::context::{Context, on};
+//! use juju::memory::{Meta, State};
+//! use juju::pebble::{MemoryPebble, Pebble, PebbleError, ServiceAction, ServiceStatus, WriteFile};
+//! use juju::{Unit, yaml};
+//!
+//! let charm = |unit: &Unit<'_>| {
+//!     let web = unit.container("web");
+//!     web.write_file("/etc/web.conf", b"port = 80", &WriteFile { make_dirs: true, ..WriteFile::default() })?;
+//!     let layer = yaml::parse("services: {web: {override: replace, command: serve, startup: enabled}}").unwrap();
+//!     web.add_layer("web", &layer, true)?;
+//!     web.do_services(ServiceAction::Replan, &[])?;
+//!     Ok::<(), PebbleError>(())
+//! };
+//! let pebble = Rc::new(MemoryPebble::new());
+//! let meta = Meta::from_charmcraft("{name: site, containers: {web: {}}}").unwrap();
+//! let context = Context::new(meta, charm).with_container("web", pebble.clone());
+//!
+//! let state = State::new(context.meta());
+//! assert_eq!(context.run(on::pebble_ready("web"), &state)?.result, Ok(()));
+//! assert_eq!(pebble.services(&["web"]).unwrap()[0].current, ServiceStatus::Active);
+//! assert_eq!(pebble.read_file("/etc/web.conf").unwrap(), b"port = 80");
+//!
+//! // The container goes down: the hook fails, and no event of the container comes.
+//! pebble.set_up(false);
+//! assert!(context.run(juju::Event::UpdateStatus, &state)?.result.is_err());
+//! assert!(context.run(on::pebble_ready("web"), &state).is_err());
+//! # Ok::<(), juju::context::Impossible>(())
+//! ```
+//!
 //! Map: [`on`] what happens · `consistency` what cannot.
 
 mod consistency;
@@ -87,11 +121,8 @@ use crate::agent::Juju;
 use crate::event::Dispatch;
 use crate::log::{JujuLog, Lines, MAX_LEVEL};
 use crate::memory::{ActionOutcome, Call, Finished, MemoryTools, Meta, State};
-use crate::pebble::{Client, Pebble};
+use crate::pebble::{MemoryPebble, Pebble};
 use crate::run::Unit;
-
-/// A socket that is not there: the Pebble of a container that is down.
-const NO_SOCKET: &str = "/nonexistent/pebble.socket";
 
 type Charm<'c, E> = dyn Fn(&Unit<'_>) -> Result<(), E> + 'c;
 
@@ -144,7 +175,7 @@ impl<'c, E> Context<'c, E> {
     }
 
     /// Gives a container its Pebble, and with it all that the container holds; it lasts from one run to the next. A declared
-    /// container without one is down.
+    /// container without one is down. A [`MemoryPebble`] starts no program; the real one is as good.
     #[must_use]
     pub fn with_container(mut self, name: &str, pebble: Rc<dyn Pebble>) -> Context<'c, E> {
         self.containers.insert(name.to_owned(), pebble);
@@ -166,7 +197,7 @@ impl<'c, E> Context<'c, E> {
     /// The state cannot be, or the event cannot be in it. That the charm fails is an [`Outcome`].
     pub fn run(&self, trigger: impl Into<Trigger>, state: &State) -> Result<Outcome<E>, Impossible> {
         let trigger = trigger.into();
-        consistency::check(&self.meta, state, &trigger, &|name| self.containers.contains_key(name))?;
+        consistency::check(&self.meta, state, &trigger, &self.containers)?;
         let mut state = state.clone();
         trigger.come(&mut state);
         let mut variables = trigger.variables(&state);
@@ -178,7 +209,7 @@ impl<'c, E> Context<'c, E> {
         let tools = MemoryTools::new(self.meta.clone(), state, trigger.origin(&self.meta));
         let juju = Juju::in_memory(&tools, Some(version));
         let containers = |name: &str| -> Rc<dyn Pebble> {
-            self.containers.get(name).cloned().unwrap_or_else(|| Rc::new(Client::new(NO_SOCKET)))
+            self.containers.get(name).cloned().unwrap_or_else(|| Rc::new(MemoryPebble::down()))
         };
         let unit = Unit::new(&juju, &dispatch, &variable, &containers);
         let lines = Lines::default();

@@ -35,7 +35,7 @@ pub enum ErrorKind {
 }
 
 /// A call to Pebble that failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PebbleError {
     pub kind: ErrorKind,
     /// Pebble's own words where it said some.

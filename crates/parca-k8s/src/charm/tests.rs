@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use juju::event::Event;
 use juju::memory::{Finished, MemoryTools, Meta, Origin, Owner, SecretState, State};
 use juju::model::{Bag, RelationId};
-use juju::pebble::Client;
+use juju::pebble::MemoryPebble;
 use juju::status::StatusKind;
 
 use super::*;
@@ -33,7 +33,7 @@ fn run_with(state: State, event: Event, variable: &dyn Fn(&str) -> Option<String
     let version = Some(state.workload_version.clone());
     let tools = MemoryTools::new(meta(), state, Origin::default());
     let fqdn = format!("parca-k8s-0.parca-k8s-endpoints.{}.svc.cluster.local", dispatch_of.model.name);
-    let pebble = &Client::new("/nowhere/pebble.socket");
+    let pebble = &MemoryPebble::down();
     let outside = Outside { fqdn, resolve: &no_names, variable, account, pebble };
     let result = dispatch(&Juju::in_memory(&tools, version), &dispatch_of, &outside);
     result.expect("the hook ends well");

@@ -142,6 +142,13 @@ impl MemoryPebble {
         MemoryPebble { programs, twin: RefCell::new(twin), waited: Cell::new(Duration::ZERO) }
     }
 
+    /// A container that is not up yet.
+    pub fn down() -> MemoryPebble {
+        let pebble = MemoryPebble::new();
+        pebble.set_up(false);
+        pebble
+    }
+
     /// Says how services behave, by the words of their command.
     #[must_use]
     pub fn with_services(mut self, behaviour: impl Fn(&[String]) -> Run + 'static) -> MemoryPebble {
