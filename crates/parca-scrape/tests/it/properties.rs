@@ -20,6 +20,8 @@ struct Job {
     name: Option<String>,
     scheme: Option<&'static str>,
     configs: Vec<StaticConfig>,
+    /// Other keys that pass as they are.
+    passed: Vec<(&'static str, Json)>,
 }
 
 /// Targets and labels.
@@ -30,8 +32,10 @@ fn any_job() -> impl Strategy<Value = Job> {
     let labels = prop::collection::vec(("team|juju_unit|juju_model|zone", "[a-zé\"\\\\ ]{0,4}"), 0..3);
     let config = (prop::collection::vec(target, 1..4), labels);
     let scheme = prop::option::of(prop::sample::select(vec!["http", "https"]));
-    (prop::option::of("[a-z/]{0,4}"), scheme, prop::collection::vec(config, 0..4))
-        .prop_map(|(name, scheme, configs)| Job { name, scheme, configs })
+    let keys = ["scrape_interval", "scrape_timeout", "profiling_config", "tls_config"];
+    let passed = prop::collection::vec((prop::sample::select(keys.to_vec()), any_json()), 0..3);
+    (prop::option::of("[a-z/]{0,4}"), scheme, prop::collection::vec(config, 0..4), passed)
+        .prop_map(|(name, scheme, configs, passed)| Job { name, scheme, configs, passed })
 }
 
 impl Job {
@@ -49,6 +53,7 @@ impl Job {
         job.insert("static_configs".to_owned(), Json::Array(self.configs.iter().map(config).collect()));
         job.extend(self.scheme.map(|scheme| ("scheme".to_owned(), Json::from(scheme))));
         job.insert("metrics_path".to_owned(), Json::from("/dropped"));
+        job.extend(self.passed.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         job
     }
 
@@ -108,6 +113,7 @@ impl Job {
         job.insert("static_configs".to_owned(), Json::Array(configs));
         job.insert("relabel_configs".to_owned(), json(&rule));
         job.extend(self.scheme.map(|scheme| ("scheme".to_owned(), Json::from(scheme))));
+        job.extend(self.passed.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         Json::Object(job)
     }
 }

@@ -2,7 +2,7 @@
 
 use juju::event::{PebbleEvent, PebbleEventKind};
 use juju::{Event, ModelInfo, Relation, RelationId};
-use parca_scrape::{CharmMetadata, ProfilingEndpointProvider};
+use parca_scrape::{CharmMetadata, ConstructorError, ProfilingEndpointConsumer, ProfilingEndpointProvider};
 
 use super::{UUID, charm, jobs, model, unit};
 
@@ -86,6 +86,46 @@ fn it_is_ready_with_a_relation_whose_application_is_known() {
     assert!(!made.is_ready(&[]));
     assert!(made.is_ready([&known]));
     assert!(!made.is_ready([&known, &unknown]));
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_of_another_interface_or_on_the_other_side_is_told() {
+    let peers = [("cluster".to_owned(), "parca_scrape".to_owned())].into();
+    let mut charm = CharmMetadata { peers, ..charm() };
+    charm.provides.insert("website".to_owned(), "http".to_owned());
+    charm.requires.insert("db".to_owned(), "pg".to_owned());
+    let error_of = |consumer: bool, name: &str| {
+        let made = if consumer {
+            ProfilingEndpointConsumer::new(&charm, name).map(drop)
+        } else {
+            ProfilingEndpointProvider::new(&charm, name, &model(), &unit("zinc/0"), "h", &[]).map(drop)
+        };
+        let error = made.unwrap_err();
+        let kind = match &error {
+            ConstructorError::RelationNotFound(_) => "not found",
+            ConstructorError::RelationInterfaceMismatch(_) => "interface",
+            ConstructorError::RelationRoleMismatch(_) => "role",
+            ConstructorError::InvalidUuid(_) => "uuid",
+        };
+        (kind, error.to_string())
+    };
+    let interface =
+        |name, of| format!("The '{name}' relation has '{of}' as interface rather than the expected 'parca_scrape'");
+    let role = |name, is, wanted| format!("The '{name}' relation has role '{is}' rather than the expected '{wanted}'");
+    for consumer in [false, true] {
+        for (name, kind, words) in [
+            ("none", "not found", "No relation named 'none' found".to_owned()),
+            ("", "not found", "No relation named '' found".to_owned()),
+            // the interface is looked at first
+            ("website", "interface", interface("website", "http")),
+            ("db", "interface", interface("db", "pg")),
+            ("cluster", "role", role("cluster", "peers", if consumer { "requires" } else { "provides" })),
+        ] {
+            assert_eq!(error_of(consumer, name), (kind, words), "{name:?}");
+        }
+    }
+    assert_eq!(error_of(false, "profiling-endpoint"), ("role", role("profiling-endpoint", "requires", "provides")));
+    assert_eq!(error_of(true, "profiles"), ("role", role("profiles", "provides", "requires")));
 }
 
 #[test]
