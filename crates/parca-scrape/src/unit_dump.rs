@@ -2,11 +2,12 @@
 //!
 //! The format is that of Juju's `showunit.go`: `UNIT: {relation-info: [{relation-id, endpoint, related-endpoint,
 //! application-data, local-unit, related-units: {UNIT: {in-scope, data}}}]}`, in YAML or JSON. A `relation-info` alone will
-//! do, and bags of units may stand in it without `data`.
+//! do, and bags of units may stand in it without `data`. So will an application's bag alone, as `relation-get --app` prints it, with
+//! bags of units beside its keys: `{scrape_jobs, scrape_metadata, UNIT: {...}}`.
 
 use std::fmt;
 
-use juju::json::Json;
+use juju::json::{Json, Object};
 use juju::{AppName, Bag, Relation, RelationId, UnitName, yaml};
 
 use crate::DEFAULT_RELATION_NAME;
@@ -66,6 +67,7 @@ impl UnitDump {
         // YAML knows no surrogate pairs, which JSON writes
         let root =
             Json::parse(text).or_else(|_| yaml::parse(text)).map_err(|error| DumpError::Syntax(error.to_string()))?;
+        let root = of_bags(root);
         let mut dump = UnitDump::default();
         let mut others = Vec::new();
         let mut provided = Vec::new();
@@ -129,6 +131,18 @@ fn offers(relation: &Relation) -> bool {
 
 fn is_provider(local: &Bag) -> bool {
     local.contains_key("parca_scrape_unit_address")
+}
+
+/// An application's bag, with those of units beside its keys, as a relation.
+fn of_bags(root: Json) -> Json {
+    match root {
+        Json::Object(members) if ["scrape_jobs", "scrape_metadata"].iter().any(|key| members.contains_key(*key)) => {
+            let (units, app): (Object, Object) =
+                members.into_iter().partition(|(key, _)| key.parse::<UnitName>().is_ok());
+            Json::object([("application-data", Json::Object(app)), ("related-units", Json::Object(units))])
+        }
+        root => root,
+    }
 }
 
 fn relation_infos(root: &Json) -> Result<Vec<&Json>, DumpError> {

@@ -101,6 +101,18 @@ fn plain_bags_will_do() {
 }
 
 #[test]
+fn an_application_s_bag_alone_will_do_and_bags_of_units_beside_its_keys() {
+    let bags =
+        r#"{"scrape_jobs": "[{}]", "scrape_metadata": {"model": "m"}, "a/10": {"parca_scrape_unit_address": "h"}}"#;
+    let dump = UnitDump::parse(bags, None).unwrap();
+    assert_eq!(dump.relations[0].app_data, bag([("scrape_jobs", "[{}]"), ("scrape_metadata", r#"{"model": "m"}"#)]));
+    assert_eq!(dump.relations[0].units[&unit("a/10")], bag([("parca_scrape_unit_address", "h")]));
+    assert_eq!(dump.notes, [""; 0]);
+    let alone = UnitDump::parse("scrape_jobs: '[{}]'", None).unwrap();
+    assert_eq!(alone.notes[0], "relation profiling-endpoint:1: no unit has joined, so there is nothing to scrape");
+}
+
+#[test]
 fn what_is_missing_is_told() {
     let told = |text: &str| UnitDump::parse(text, None).map(|dump| dump.notes).map_err(|error| error.to_string());
     assert_eq!(
