@@ -110,3 +110,47 @@ impl fmt::Display for PebbleError {
 }
 
 impl std::error::Error for PebbleError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_pebble_s_is_one_of_ours_and_without_one_the_status_decides() {
+        for (kind, status, ours) in [
+            ("not-found", 200, ErrorKind::NotFound),
+            ("permission-denied", 200, ErrorKind::PermissionDenied),
+            ("generic-file-error", 200, ErrorKind::GenericFileError),
+            ("login-required", 401, ErrorKind::LoginRequired),
+            ("no-default-services", 400, ErrorKind::NoDefaultServices),
+            ("system-restart", 503, ErrorKind::SystemRestart),
+            ("daemon-restart", 503, ErrorKind::DaemonRestart),
+            ("", 400, ErrorKind::BadRequest),
+            ("", 401, ErrorKind::LoginRequired),
+            ("", 403, ErrorKind::PermissionDenied),
+            ("", 404, ErrorKind::NotFound),
+            ("", 504, ErrorKind::Timeout),
+            ("", 500, ErrorKind::Other),
+            ("of a newer Pebble", 404, ErrorKind::Other),
+        ] {
+            let error = PebbleError::answered(status, kind, "why");
+            assert_eq!((error.kind, error.status, error.to_string().as_str()), (ours, Some(status), "why"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_the_socket_says_tells_a_container_that_is_away_from_one_that_hangs() {
+        for (io, ours) in [
+            (io::ErrorKind::NotFound, ErrorKind::Unreachable),
+            (io::ErrorKind::ConnectionRefused, ErrorKind::Unreachable),
+            (io::ErrorKind::UnexpectedEof, ErrorKind::Unreachable),
+            (io::ErrorKind::WouldBlock, ErrorKind::Timeout),
+            (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
+            (io::ErrorKind::InvalidData, ErrorKind::Protocol),
+        ] {
+            assert_eq!(PebbleError::of_io(&io.into(), "GET /").kind, ours, "{io:?}");
+        }
+        let hangs = PebbleError::of_io(&io::ErrorKind::TimedOut.into(), "GET /v1/plan");
+        assert_eq!(hangs.to_string(), "GET /v1/plan: no answer in time");
+    }
+}
