@@ -73,6 +73,7 @@ fn report(report_type: i32, file: &str) -> QueryRequest {
         report_type,
         node_trim_threshold: None,
         source: Some(SourceReference { build_id: String::new(), filename: file.to_owned() }),
+        view: query::View::default(),
     }
 }
 

@@ -14,9 +14,10 @@ pub mod keys;
 mod sort;
 pub mod weigh;
 
-pub use build::{Trees, build};
+pub use build::{Trees, build, build_by};
 pub use conflict::FrameMetadata;
 pub use join::{FrameUnion, join};
+pub use keys::FrameBy;
 pub use weigh::{Change, Weight, WeightedTree};
 
 use crate::symbols::{LocationIx, StringIx};

@@ -1,5 +1,7 @@
 //! From a validated request to a report.
 
+use std::sync::Arc;
+
 use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
 
 use crate::callgraph;
@@ -12,16 +14,27 @@ use crate::merge::{PartSums, Scope, Side, in_parallel};
 use crate::metadata;
 use crate::nested;
 use crate::report::{QueryReply, Report};
-use crate::request::{QueryRequest, ReportType, Validated};
+use crate::request::{QueryRequest, ReportType, Selected, Validated};
 use crate::source;
 use crate::table;
 use crate::top;
+use crate::view::Look;
 
 pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) -> Result<QueryReply, QueryError> {
     let (validated, report_type) = request.validate()?;
+    let mut look = Look::new(&request.view)?;
+    if !matches!(report_type, ReportType::FlameGraph | ReportType::FlameChart) {
+        look.by_function();
+    }
+    if !matches!(validated, Validated::Select(Selected::Merge { .. })) {
+        look.keep_whole();
+    }
+    let look = Arc::new(look);
     let (scope, base) = match &validated {
-        Validated::Select(selected) => (Scope::new(selected)?, None),
-        Validated::Diff { base, compare, absolute } => (Scope::new(compare)?, Some((Scope::new(base)?, *absolute))),
+        Validated::Select(selected) => (Scope::new(selected, &look)?, None),
+        Validated::Diff { base, compare, absolute } => {
+            (Scope::new(compare, &look)?, Some((Scope::new(base, &look)?, *absolute)))
+        }
     };
     if report_type == ReportType::Metadata {
         // of a diff: of what is compared
@@ -30,15 +43,15 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
     }
     let Some((base_scope, absolute)) = base else {
         if report_type == ReportType::Pprof {
-            let pprof = export::select(engine, context, &scope)?;
-            return Ok(QueryReply { total: 0, filtered: 0, report: Report::Pprof(pprof) });
+            let (pprof, filtered) = export::select(engine, context, &scope)?;
+            return Ok(QueryReply { total: 0, filtered, report: Report::Pprof(pprof) });
         }
         if report_type == ReportType::FlameChart {
             let trim = Trim::UpTo(request.node_trim_threshold.unwrap_or(0.0));
             let cut = flame::Cut { trim, node_budget: engine.options().node_budget };
             let unit = scope.value_type().unit.clone();
-            let (chart, total) = chart::chart(engine, context, &scope, unit, cut)?;
-            return Ok(QueryReply { total, filtered: 0, report: Report::FlameGraph(chart) });
+            let (chart, total, filtered) = chart::chart(engine, context, &scope, unit, cut)?;
+            return Ok(QueryReply { total, filtered, report: Report::FlameGraph(chart) });
         }
         let side = Side::sum(engine, context, &scope)?;
         if let Some(reference) = &request.source
@@ -46,11 +59,12 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
         {
             let unit = scope.value_type().unit.clone();
             let lines = source::lines(context, &side.parts, &[], unit, reference)?;
-            return Ok(QueryReply { total: side.total, filtered: 0, report: Report::Source(lines) });
+            return Ok(QueryReply { total: side.total, filtered: side.filtered, report: Report::Source(lines) });
         }
         let parts: Vec<&PartSums> = side.parts.iter().collect();
         let merged = Merged::new(engine, context, &parts, |part, _| part.sums.sum.clone())?;
-        return merged.report(engine, context, request, report_type, &scope, side.total);
+        let report = merged.report(engine, context, request, report_type, &scope)?;
+        return Ok(QueryReply { total: side.total, filtered: side.filtered, report });
     };
 
     if report_type == ReportType::FlameChart {
@@ -60,17 +74,17 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
         .map_err(|error| QueryError { message: in_diff("base", &error), ..error })?;
     let compare = Side::sum(engine, context, &scope)
         .map_err(|error| QueryError { message: in_diff("compare", &error), ..error })?;
-    let scale = if absolute { 1.0 } else { scale(base.total, compare.total) };
+    let scale = if absolute { 1.0 } else { scale(base.whole(), compare.whole()) };
     if report_type == ReportType::Pprof {
         let pprof = export::diff(context, &scope, &base, &compare, scale)?;
-        return Ok(QueryReply { total: 0, filtered: 0, report: Report::Pprof(pprof) });
+        return Ok(QueryReply { total: 0, filtered: compare.filtered, report: Report::Pprof(pprof) });
     }
     if let Some(reference) = &request.source
         && report_type == ReportType::Source
     {
         let unit = scope.value_type().unit.clone();
         let lines = source::lines(context, &compare.parts, &base.parts, unit, reference)?;
-        return Ok(QueryReply { total: compare.total, filtered: 0, report: Report::Source(lines) });
+        return Ok(QueryReply { total: compare.total, filtered: compare.filtered, report: Report::Source(lines) });
     }
     // what is compared comes first: metadata is the first contributor's
     let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
@@ -82,7 +96,8 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             sums.map(|&value| Change { value: 0, diff: scaled(value, scale).wrapping_neg() }).collect()
         }
     })?;
-    merged.report(engine, context, request, report_type, &scope, compare.total)
+    let report = merged.report(engine, context, request, report_type, &scope)?;
+    Ok(QueryReply { total: compare.total, filtered: compare.filtered, report })
 }
 
 /// Parca's words for a side of a diff that failed.
@@ -144,8 +159,7 @@ impl<'a, W: Weight> Merged<'a, W> {
         request: &QueryRequest,
         report_type: ReportType,
         scope: &Scope,
-        total: i64,
-    ) -> Result<QueryReply, QueryError> {
+    ) -> Result<Report, QueryError> {
         let unit = scope.value_type().unit.clone();
         let (threshold, node_budget) = (request.node_trim_threshold.unwrap_or(0.0), engine.options().node_budget);
         let report = match report_type {
@@ -166,6 +180,6 @@ impl<'a, W: Weight> Merged<'a, W> {
                 Report::FlameGraph(flame::flame_graph(engine, context, self, unit, cut)?)
             }
         };
-        Ok(QueryReply { total, filtered: 0, report })
+        Ok(report)
     }
 }

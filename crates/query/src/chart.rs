@@ -30,7 +30,7 @@ struct Sample {
     value: i64,
 }
 
-/// The chart and the total of all samples, those without any frame included.
+/// The chart, the total of all samples that are seen, those without any frame included, and that of the others.
 ///
 /// [`ErrorKind::Internal`], as in Parca, where two stacks share a frame and a time: a chart has one at a time.
 /// So has every profile that is not made of stamped samples.
@@ -40,7 +40,7 @@ pub(crate) fn chart(
     scope: &Scope,
     unit: String,
     cut: Cut,
-) -> Result<(FlameGraph, i64), QueryError> {
+) -> Result<(FlameGraph, i64, i64), QueryError> {
     let picks = scope.picks(engine, context)?;
     let side = Side::of_picks(engine, context, scope, &picks)?;
     let counts = picks.iter().map(|picks| {
@@ -48,7 +48,7 @@ pub(crate) fn chart(
         picks.picked.iter().map(|picked| profiles.samples[picked.profile as usize] as usize).sum::<usize>()
     });
     let _lease = engine.lease(counts.sum::<usize>().saturating_mul(BYTES_PER_SAMPLE))?;
-    let samples = samples(context, scope, &picks)?;
+    let samples = samples(context, scope, &picks, &side)?;
     let parts: Vec<&PartSums> = side.parts.iter().collect();
     let mut bars = Bars::new(&parts);
     let mut leases = Vec::new();
@@ -59,7 +59,7 @@ pub(crate) fn chart(
         }
         bars.add(sample)?;
     }
-    Ok((bars.graph(context, unit, cut)?, side.total))
+    Ok((bars.graph(context, unit, cut)?, side.total, side.filtered))
 }
 
 /// A comparison has no times: Parca sees them all at 0 and refuses it like any two stacks at one time.
@@ -67,13 +67,14 @@ pub(crate) fn of_a_diff() -> QueryError {
     QueryError::new(ErrorKind::Internal, "a flame chart shows one profile over time: a comparison has no times")
 }
 
-/// Equal stacks of one time added up.
-fn samples(context: &Context, scope: &Scope, picks: &[PartPicks]) -> Result<Vec<Sample>, QueryError> {
+/// Of the stacks that are seen, equal ones of one time added up.
+fn samples(context: &Context, scope: &Scope, picks: &[PartPicks], side: &Side) -> Result<Vec<Sample>, QueryError> {
     let mut samples = Vec::new();
     for (part, PartPicks { part: read, picked }) in picks.iter().enumerate() {
+        let seen = &side.parts[part].sums.seen;
         let wanted: Vec<_> = picked.iter().map(|picked| picked.as_pick()).collect();
         let visited = read.samples(&wanted, &|| context.go_on(), &mut |row| {
-            if scope.range.contains(&row.time) {
+            if scope.range.contains(&row.time) && seen.get(row.stack as usize) == Some(&true) {
                 samples.push(Sample { time: row.time, part: part as u32, stack: row.stack, value: row.value });
             }
         });

@@ -14,20 +14,21 @@ use crate::error::QueryError;
 use crate::merge::{PartPicks, Scope, Side};
 
 /// A single profile is exported whole: labels, runtime addresses, comments. Of several, and of a range, the
-/// sum by stack; samples without any frame are left out of it, as in Parca.
-pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Result<Vec<u8>, QueryError> {
-    if scope.single {
+/// sum by stack, as it is seen; samples without any frame are left out of it, as in Parca. Beside it the value of
+/// what is filtered.
+pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Result<(Vec<u8>, i64), QueryError> {
+    if scope.single && scope.look.is_plain() {
         let picks = scope.picks(engine, context)?;
         if let [PartPicks { part, picked }] = picks.as_slice()
             && let [picked] = picked.as_slice()
         {
-            return one(context, scope, &**part, picked);
+            return Ok((one(context, scope, &**part, picked)?, 0));
         }
     }
     let side = Side::sum(engine, context, scope)?;
     let mut export = Export::default();
     export.add_side(context, &side, |value| value)?;
-    Ok(export.finish(scope))
+    Ok((export.finish(scope), side.filtered))
 }
 
 /// What changed from `base`, multiplied by `scale`, to `compare`.

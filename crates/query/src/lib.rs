@@ -8,9 +8,8 @@
 //! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`selector`] the
 //! query language · [`report`] answers as columns · [`error`] refusals. Behind the door: `pick` which values
 //! of which profiles a selector means; `catalogue` types, labels, values; `range` values over time; `merge`
-//! sums by stack, part by part; `answer` from there to a report: `flame` and
-//! `nested` (with `frames`); `table`, `top` and
-//! `callgraph` (with `functions`); `chart`; `source`;
+//! sums by stack, part by part; `view` (with [`filter`]) what a request looks at of them; `answer` from there to a
+//! report: `flame` and `nested` (with `frames`); `table`, `top` and `callgraph` (with `functions`); `chart`; `source`;
 //! `export` (pprof), `metadata`.
 
 mod answer;
@@ -20,6 +19,7 @@ mod chart;
 pub mod engine;
 pub mod error;
 mod export;
+pub mod filter;
 mod flame;
 mod frames;
 mod functions;
@@ -34,6 +34,7 @@ pub mod selector;
 mod source;
 mod table;
 mod top;
+pub mod view;
 
 pub use engine::{Context, Engine, EngineOptions, Source};
 pub use error::{ErrorKind, QueryError};
@@ -44,3 +45,4 @@ pub use report::{
 pub use request::{
     LabelsRequest, QueryRequest, RangeRequest, ReportType, Selection, SourceReference, TypesRequest, ValuesRequest,
 };
+pub use view::View;

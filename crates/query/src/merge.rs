@@ -14,6 +14,7 @@ use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
 use crate::pick::{Picked, Query, pick};
 use crate::request::Selected;
+use crate::view::Look;
 
 const NS_PER_MS: i64 = 1_000_000;
 
@@ -24,19 +25,21 @@ pub(crate) struct Scope {
     pub(crate) range: RangeInclusive<i64>,
     /// A single profile must exist, and its counts stay counts.
     pub(crate) single: bool,
+    pub(crate) look: Arc<Look>,
 }
 
 impl Scope {
-    pub(crate) fn new(selected: &Selected) -> Result<Self, QueryError> {
+    pub(crate) fn new(selected: &Selected, look: &Arc<Look>) -> Result<Self, QueryError> {
+        let look = look.clone();
         match selected {
             Selected::Single { query, time } => {
                 // the millisecond decides
                 let begin = time.div_euclid(NS_PER_MS).saturating_mul(NS_PER_MS);
                 let range = begin..=begin.saturating_add(NS_PER_MS - 1);
-                Ok(Self { query: Query::parse(query)?, range, single: true })
+                Ok(Self { query: Query::parse(query)?, range, single: true, look })
             }
             Selected::Merge { query, start, end } => {
-                Ok(Self { query: Query::parse(query)?, range: *start..=*end, single: false })
+                Ok(Self { query: Query::parse(query)?, range: *start..=*end, single: false, look })
             }
         }
     }
@@ -80,7 +83,7 @@ pub(crate) struct PartSums {
     pub(crate) symbols: Arc<PartSymbols>,
     pub(crate) name_tree: Arc<NameTree>,
     pub(crate) sums: StackSums,
-    _lease: Lease,
+    pub(crate) leases: Vec<Lease>,
 }
 
 /// What a report holds at most per stack and per node of a part's name tree, besides the parts' own caches:
@@ -88,10 +91,13 @@ pub(crate) struct PartSums {
 const BYTES_PER_STACK: usize = 16;
 const BYTES_PER_NODE: usize = 64;
 
-/// Everything that one scope adds up to.
+/// Everything that one scope adds up to, as its [`Look`] sees it.
 pub(crate) struct Side {
     pub(crate) parts: Vec<PartSums>,
+    /// Of the stacks that are seen.
     pub(crate) total: i64,
+    /// Of those that are not.
+    pub(crate) filtered: i64,
 }
 
 impl Side {
@@ -111,11 +117,22 @@ impl Side {
             let bytes = symbols.stacks.len() * BYTES_PER_STACK + name_tree.depth.len() * BYTES_PER_NODE;
             let lease = engine.lease(bytes)?;
             let sums = sum_part(context, picks, &scope.range)?;
-            Ok(PartSums { part: picks.part.clone(), symbols, name_tree, sums, _lease: lease })
+            let mut sums = PartSums { part: picks.part.clone(), symbols, name_tree, sums, leases: vec![lease] };
+            let filtered = scope.look.apply(engine, context, &mut sums)?;
+            Ok((sums, filtered))
         })?;
+        let (parts, filtered): (Vec<_>, Vec<i64>) = parts.into_iter().unzip();
+        let filtered = filtered.into_iter().fold(0i64, i64::wrapping_add);
         let values = parts.iter().flat_map(|part| &part.sums.sum);
         let total = values.fold(0i64, |total, &value| total.wrapping_add(value));
-        Ok(Self { parts, total })
+        Ok(Self { parts, total, filtered })
+    }
+}
+
+impl Side {
+    /// The total before any filter: what a relative diff goes by.
+    pub(crate) fn whole(&self) -> i64 {
+        self.total.wrapping_add(self.filtered)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What may be asked. Times are ns since the epoch, durations ns; `None` is an unset field of the wire.
 
 use crate::error::QueryError;
+use crate::view::View;
 
 /// Bounds are exclusive, and both are ignored if either is unset or 0, as in Parca.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +97,7 @@ pub struct QueryRequest {
     pub node_trim_threshold: Option<f32>,
     /// Whose lines a [`ReportType::Source`] is about; other reports do not look at it.
     pub source: Option<SourceReference>,
+    pub view: View,
 }
 
 /// A file of a binary.
@@ -318,6 +320,7 @@ mod tests {
             report_type,
             node_trim_threshold: None,
             source: None,
+            view: View::default(),
         };
         let message = |request: QueryRequest| request.validate().unwrap_err().message;
         assert_eq!(message(merge(0, 5)), "Options: invalid option for mode.");

@@ -8,6 +8,7 @@ mod profile_store;
 mod query;
 mod scrape;
 mod telemetry;
+mod view;
 
 use prost_types::Timestamp;
 use tonic::{Request, Status};

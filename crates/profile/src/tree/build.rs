@@ -2,6 +2,7 @@
 //!
 //! Costs about a microsecond per stack; done once per block, and once per state of the head.
 
+use super::keys::FrameBy;
 use super::sort::Runs;
 use super::{DEPTH_MAX, Key, LocationTree, NameTree, conflict, keys, parents};
 use crate::symbols::{LocationIx, NONE, StackIx, Stacks, Symbols};
@@ -16,7 +17,12 @@ pub struct Trees {
 ///
 /// Indices of `stacks` and `symbols` must be in range.
 pub fn build(symbols: &Symbols, stacks: &Stacks) -> Trees {
-    let (frames, frame_rows) = keys::frames(symbols);
+    build_by(symbols, stacks, FrameBy::default())
+}
+
+/// The same with frames told apart by more than their names.
+pub fn build_by(symbols: &Symbols, stacks: &Stacks, by: FrameBy) -> Trees {
+    let (frames, frame_rows) = keys::frames_by(symbols, by);
     let depths = kept_locations(symbols, stacks);
 
     let mut runs = Runs::with_capacity(stacks.len(), stacks.locations.len());

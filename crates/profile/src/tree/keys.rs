@@ -14,6 +14,17 @@ mod tag {
     pub(super) const FUNCTION: u8 = 3;
     pub(super) const MAPPING: u8 = 4;
     pub(super) const LOCATION: u8 = 5;
+    pub(super) const NAMED_BY: u8 = 6;
+    pub(super) const NAMELESS_BY: u8 = 7;
+}
+
+/// What tells frames apart besides their name. (A frame without a name always has its binary and address.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameBy {
+    pub filename: bool,
+    pub mapping_file: bool,
+    /// Relative to the binary, and so with the binary.
+    pub address: bool,
 }
 
 /// Collects the content of one key. The buffer is reused.
@@ -41,6 +52,18 @@ impl Content {
     fn key(&mut self, key: Key) -> &mut Self {
         self.0.extend_from_slice(&key.to_be_bytes());
         self
+    }
+
+    /// The binary's build ID, else its file, and the address within.
+    fn place(&mut self, symbols: &Symbols, location: usize) -> &mut Self {
+        let mapping = symbols.locations.mapping[location];
+        let (build_id, file): (&[u8], &[u8]) = if mapping == NONE {
+            (b"", b"")
+        } else {
+            let build_id = symbols.strings.get(symbols.mappings.build_id[mapping as usize]);
+            (build_id, if build_id.is_empty() { mapping_file(symbols, location) } else { b"" })
+        };
+        self.string(build_id).string(file).number(symbols.locations.address[location])
     }
 
     fn finish(&self) -> Key {
@@ -81,6 +104,12 @@ pub struct FrameRows {
 /// Finds the distinct frames of all locations, by name; a frame without a name is known by its binary's
 /// build ID, else its file, and the address.
 pub fn frames(symbols: &Symbols) -> (Frames, FrameRows) {
+    frames_by(symbols, FrameBy::default())
+}
+
+/// The same, told apart by more than their names: such frames have keys of their own, which no file holds.
+pub fn frames_by(symbols: &Symbols, by: FrameBy) -> (Frames, FrameRows) {
+    let by_name = by == FrameBy::default();
     let mut content = Content::default();
     let mut entries: Vec<(Key, StringIx)> = Vec::new();
     // entry of each name, by string
@@ -95,7 +124,13 @@ pub fn frames(symbols: &Symbols) -> (Frames, FrameRows) {
         let mut nameless_entry = |entries: &mut Vec<(Key, StringIx)>, content: &mut Content| {
             if nameless == NONE {
                 nameless = entries.len() as u32;
-                entries.push((nameless_key(symbols, location, content), 0));
+                let key = if by.mapping_file {
+                    content.begin(tag::NAMELESS_BY).string(mapping_file(symbols, location)).place(symbols, location);
+                    content.finish()
+                } else {
+                    nameless_key(symbols, location, content)
+                };
+                entries.push((key, 0));
             }
             nameless
         };
@@ -106,6 +141,21 @@ pub fn frames(symbols: &Symbols) -> (Frames, FrameRows) {
             let name = function_name(symbols, symbols.lines.function[line]);
             rows.of_line[line] = if name == 0 {
                 nameless_entry(&mut entries, &mut content)
+            } else if !by_name {
+                content.begin(tag::NAMED_BY).string(symbols.strings.get(name));
+                content.number(u64::from(by.filename) | u64::from(by.mapping_file) << 1 | u64::from(by.address) << 2);
+                if by.filename {
+                    let filename = symbols.functions.filename[symbols.lines.function[line] as usize];
+                    content.string(symbols.strings.get(filename));
+                }
+                if by.mapping_file {
+                    content.string(mapping_file(symbols, location));
+                }
+                if by.address {
+                    content.place(symbols, location);
+                }
+                entries.push((content.finish(), name));
+                entries.len() as u32 - 1
             } else {
                 let entry = &mut entry_of_name[name as usize];
                 if *entry == NONE {
@@ -139,16 +189,15 @@ pub fn frames(symbols: &Symbols) -> (Frames, FrameRows) {
 }
 
 fn nameless_key(symbols: &Symbols, location: usize, content: &mut Content) -> Key {
-    let mapping = symbols.locations.mapping[location];
-    let (build_id, file): (&[u8], &[u8]) = if mapping == NONE {
-        (b"", b"")
-    } else {
-        let mapping = mapping as usize;
-        let build_id = symbols.strings.get(symbols.mappings.build_id[mapping]);
-        let file: &[u8] = if build_id.is_empty() { symbols.strings.get(symbols.mappings.file[mapping]) } else { b"" };
-        (build_id, file)
-    };
-    content.begin(tag::NAMELESS).string(build_id).string(file).number(symbols.locations.address[location]).finish()
+    content.begin(tag::NAMELESS).place(symbols, location).finish()
+}
+
+/// Empty without a mapping.
+fn mapping_file(symbols: &Symbols, location: usize) -> &[u8] {
+    match symbols.locations.mapping[location] {
+        NONE => b"",
+        mapping => symbols.strings.get(symbols.mappings.file[mapping as usize]),
+    }
 }
 
 /// A key per location, over all of its content but where its mapping lay.

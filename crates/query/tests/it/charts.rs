@@ -93,7 +93,14 @@ fn rows(graph: &FlameGraph) -> Vec<(u32, String, i64, i64, i64)> {
 fn request(range: (i64, i64)) -> QueryRequest {
     let merge = Selection::Merge { query: TYPE_SAMPLES.to_owned(), start: Some(range.0), end: Some(range.1) };
     let options = Some(QueryOptions::Select(merge));
-    QueryRequest { mode: 2, options, report_type: 9, node_trim_threshold: None, source: None }
+    QueryRequest {
+        mode: 2,
+        options,
+        report_type: 9,
+        node_trim_threshold: None,
+        source: None,
+        view: query::View::default(),
+    }
 }
 
 fn engine(batches: Vec<Batch>) -> Engine {

@@ -25,6 +25,7 @@ fn flame_graph(engine: &Engine, context: &Context) -> Result<(), QueryError> {
         report_type: 5,
         node_trim_threshold: None,
         source: None,
+        view: query::View::default(),
     };
     engine.query(context, &request).map(|_| ())
 }

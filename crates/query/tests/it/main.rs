@@ -12,3 +12,4 @@ mod ranges;
 mod reports;
 mod sources;
 mod trees;
+mod views;

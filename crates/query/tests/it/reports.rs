@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use query::request::{DiffSide, QueryOptions};
-use query::{Context, Engine, EngineOptions, FlameGraph, QueryReply, QueryRequest, Report, Selection, Table};
+use query::{Context, Engine, EngineOptions, FlameGraph, QueryReply, QueryRequest, Report, Selection, Table, View};
 
 use crate::memory::MemorySource;
 use crate::oracle::{Columns, Node, Row, frames, label, value};
@@ -21,9 +21,13 @@ fn merge(query: &str, (start, end): (i64, i64)) -> Selection {
 }
 
 pub fn ask(engine: &Engine, options: QueryOptions, report_type: i32, threshold: f32) -> QueryReply {
+    ask_for(engine, options, report_type, threshold, View::default())
+}
+
+pub fn ask_for(engine: &Engine, options: QueryOptions, report_type: i32, threshold: f32, view: View) -> QueryReply {
     let mode = if matches!(options, QueryOptions::Diff { .. }) { 1 } else { 2 };
-    let request =
-        QueryRequest { mode, options: Some(options), report_type, node_trim_threshold: Some(threshold), source: None };
+    let node_trim_threshold = Some(threshold);
+    let request = QueryRequest { mode, options: Some(options), report_type, node_trim_threshold, source: None, view };
     engine.query(&Context::default(), &request).expect("an answer")
 }
 

@@ -11,7 +11,9 @@ use crate::reports::{Question, engine};
 fn ask(engine: &query::Engine, options: QueryOptions, reference: &SourceReference) -> (SourceLines, i64) {
     let mode = if matches!(options, QueryOptions::Diff { .. }) { 1 } else { 2 };
     let source = Some(reference.clone());
-    let request = QueryRequest { mode, options: Some(options), report_type: 6, node_trim_threshold: None, source };
+    let view = query::View::default();
+    let request =
+        QueryRequest { mode, options: Some(options), report_type: 6, node_trim_threshold: None, source, view };
     let reply = engine.query(&Context::default(), &request).expect("an answer");
     match reply.report {
         Report::Source(lines) => (lines, reply.total),

@@ -12,6 +12,7 @@ use query::{
 use symbolize::{SourceError, Sources};
 use tonic::{Request, Response, Status};
 
+use super::view::view;
 use super::{deadline, messages, nanos, timestamp, unimplemented};
 use crate::arrow;
 use crate::grpc::stack::{overloaded, overloaded_for};
@@ -183,16 +184,11 @@ impl QueryService for QueryApi {
     }
 }
 
-/// Parts of the contract that are not served yet are refused by name, rather than ignored and answered wrongly.
-fn plain_query(request: QueryRequest, reference: Option<&SourceReference>) -> Result<PlainQuery, Status> {
-    let unsupported = [
-        ("group_by", request.group_by.as_ref().is_some_and(|group_by| !group_by.fields.is_empty())),
-        ("filter", !request.filter.is_empty()),
-        ("sandwich_by_function", request.sandwich_by_function.as_ref().is_some_and(|name| !name.is_empty())),
-        ("invert_call_stack", request.invert_call_stack == Some(true)),
-    ];
-    if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
-        return Err(Status::unimplemented(format!("{field} is not supported yet")));
+fn plain_query(mut request: QueryRequest, reference: Option<&SourceReference>) -> Result<PlainQuery, Status> {
+    let view = view(&mut request);
+    let labels = view.group_by.iter().any(|field| field.starts_with("labels.") || field == "timestamp");
+    if labels {
+        return Err(Status::unimplemented("group_by by labels and timestamps is not supported yet"));
     }
     let options = request.options.map(|options| match options {
         query_request::Options::Merge(merge) => QueryOptions::Select(merged(merge)),
@@ -210,6 +206,7 @@ fn plain_query(request: QueryRequest, reference: Option<&SourceReference>) -> Re
             build_id: build_id.clone(),
             filename: filename.clone(),
         }),
+        view,
     })
 }
 
