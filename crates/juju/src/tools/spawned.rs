@@ -15,8 +15,8 @@ pub struct SpawnedTools;
 impl HookTools for SpawnedTools {
     fn call(&self, tool: &str, args: &[String], stdin: Option<&str>) -> io::Result<Output> {
         let mut command = Command::new(tool);
-        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        // no input is a pipe that ends at once: `Stdio::null` wants a /dev/null
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let pipe = child.stdin.take();
         let done = std::thread::scope(|scope| {
@@ -57,6 +57,11 @@ mod tests {
         let long = "x".repeat(1 << 20);
         let output = SpawnedTools.call("sh", &["-c".to_owned(), "exec true".to_owned()], Some(&long)).unwrap();
         assert_eq!(output, Output::default());
+    }
+
+    #[test]
+    fn a_tool_without_input_meets_its_end_at_once() {
+        assert_eq!(SpawnedTools.call("cat", &[], None).unwrap(), Output::default());
     }
 
     #[test]
