@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use juju::event::RelationEventKind;
 use juju::model::{Bag, Relation};
-use juju::{Desired, Snapshot, Status};
+use juju::{Desired, Snapshot};
 
 use crate::Identity;
 use crate::identity::HTTP_PORT;
@@ -16,6 +16,7 @@ use crate::relation::{
     catalogue, grafana_dashboard, grafana_source, ingress, logging, mesh, profiling, prometheus_scrape, s3, slos,
     store, tracing,
 };
+use crate::status;
 
 /// Where Decima is reached.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +127,7 @@ fn desire_slos(snapshot: &Snapshot, identity: &Identity, desired: &mut Desired) 
             }
         }
         // what stands in the bags stays
-        Err(why) => desired.unit_status.push(Status::blocked(why)),
+        Err(why) => desired.unit_status.push(status::wrong_option(why)),
     }
 }
 

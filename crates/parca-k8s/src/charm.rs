@@ -20,6 +20,7 @@ use crate::keys::KeyError;
 use crate::kubernetes::{self, Account};
 use crate::relation::tracing::{Protocol, endpoint};
 use crate::relation::{ingress, logging, profiling, s3, store};
+use crate::status;
 use crate::traces::{self, Trace};
 use crate::workload::{CONTAINER, Certificate, Settled, Workload};
 
@@ -163,15 +164,13 @@ fn act(
 pub fn reconcile(snapshot: &Snapshot, identity: &Identity, tls: &Tls) -> Wish {
     let mut desired = Desired::default();
     if is_scaled(snapshot) {
-        let app = identity.app();
-        let message = format!("You can't scale up {app}. Deploy a new application instead.");
-        desired.unit_status.push(Status::blocked(message));
+        desired.unit_status.push(status::scaled_up(identity.app()));
         return Wish { desired, ..Wish::default() };
     }
     let external = snapshot.relation("ingress").and_then(ingress::external);
     let reach = Reach { identity, ca: tls.certificate.as_ref().map(|certificate| certificate.ca.as_str()), external };
     desired.ports = Some(BTreeSet::from([Port::tcp(GRPC_PORT), Port::tcp(HTTP_PORT)]));
-    desired.unit_status.push(Status::active(format!("UI ready at {}", reach.url())));
+    desired.unit_status.push(status::ready(&reach.url()));
     bags::desire(snapshot, reach, &mut desired);
     if let Some((id, bag)) = &tls.bag {
         let bags = DesiredBags { endpoint: "certificates".to_owned(), unit: bag.clone(), ..DesiredBags::default() };
@@ -191,18 +190,18 @@ fn workload(
     certificate: Option<Certificate>,
     desired: &mut Desired,
 ) -> Workload {
-    let mut blocked = |why: String| desired.unit_status.push(Status::blocked(why));
+    let mut blocked = |status: Status| desired.unit_status.push(status);
     let config = &snapshot.config;
     let persistence = config.get_or("enable-persistence", false).unwrap_or_else(|error| {
-        blocked(error.to_string());
+        blocked(status::wrong_option(error));
         false
     });
     let memory = config.get_or("memory-storage-limit", 0).unwrap_or_else(|error| {
-        blocked(error.to_string());
+        blocked(status::wrong_option(error));
         0
     });
-    let store = store::remote(snapshot.relations("external-parca-store-endpoint")).unwrap_or_else(|why| {
-        blocked(why);
+    let store = store::remote(snapshot.relations("external-parca-store-endpoint")).unwrap_or_else(|status| {
+        blocked(status);
         None
     });
     let mut jobs = profiling::jobs(snapshot.relations("profiling-endpoint"));
@@ -245,11 +244,11 @@ fn tell(settled: Settled, desired: &mut Desired) {
     match settled {
         Settled::Running { version } => desired.workload_version = version,
         Settled::Down => {
-            desired.unit_status.push(Status::waiting(format!("Waiting for containers: ['{CONTAINER}']...")));
+            desired.unit_status.push(status::container_down());
         }
         Settled::Failing(why) => {
             tracing::error!(why, "the workload does not stay up");
-            desired.unit_status.push(Status::blocked("the workload does not stay up: see the container's log"));
+            desired.unit_status.push(status::workload_fails());
         }
     }
 }

@@ -12,7 +12,7 @@ use juju::Status;
 use juju::json::{Json, Object};
 
 use crate::http::{self, Client, ErrorKind, Request, Resolve, Url};
-use crate::relation::mesh::needs_trust;
+use crate::status;
 
 /// Where Kubernetes mounts the account.
 pub const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -81,14 +81,10 @@ impl Error {
     /// What the unit's status says about it. The next dispatch tries again.
     pub fn status(&self, app: &str) -> Status {
         match self {
-            Error::NoAccount(_) | Error::Forbidden(_) => Status::blocked(needs_trust(app)),
-            Error::Unreachable(error) if error.kind == ErrorKind::TimedOut => {
-                Status::waiting("Waiting for the Kubernetes API: no answer in time")
-            }
-            Error::Unreachable(_) => Status::waiting("Waiting for the Kubernetes API"),
-            Error::Refused { code, .. } => {
-                Status::waiting(format!("Waiting for the Kubernetes API: it answers {code}"))
-            }
+            Error::NoAccount(_) | Error::Forbidden(_) => status::needs_trust(app),
+            Error::Unreachable(error) if error.kind == ErrorKind::TimedOut => status::kubernetes_is_late(),
+            Error::Unreachable(_) => status::kubernetes_is_away(),
+            Error::Refused { code, .. } => status::kubernetes_refuses(*code),
         }
     }
 }

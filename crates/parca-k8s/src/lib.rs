@@ -8,7 +8,7 @@
 //!
 //! Map: [`identity`] who the unit is · [`relation`] one module per relation · [`bags`] all of
 //! them together · [`workload`] Decima in its container · [`certificates`], [`keys`],
-//! [`der`] its TLS · [`charm`] one dispatch from end to end · [`promql`] matchers into queries · [`xz`] the
+//! [`der`] its TLS · [`charm`] one dispatch from end to end · [`status`] what the unit says · [`promql`] matchers into queries · [`xz`] the
 //! dashboard's compression · [`http`] a small client · [`kubernetes`] labels of the workload · [`traces`] the charm's own traces.
 
 pub mod bags;
@@ -21,6 +21,7 @@ pub mod keys;
 pub mod kubernetes;
 pub mod promql;
 pub mod relation;
+pub mod status;
 pub mod traces;
 pub mod workload;
 pub mod xz;

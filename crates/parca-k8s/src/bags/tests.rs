@@ -4,8 +4,7 @@ use std::fs;
 use juju::event::RelationEvent;
 use juju::json::Json;
 use juju::model::{Config, ConfigValue, RelationId};
-use juju::status::StatusKind;
-use juju::{AppName, Dispatch, Event};
+use juju::{AppName, Dispatch, Event, Status};
 use proptest::prelude::*;
 
 use super::*;
@@ -80,7 +79,7 @@ fn a_bad_specification_blocks_the_unit_and_leaves_every_sloths_bag() {
     let desired = desired(&snapshot);
     assert!(desired.bags.is_empty());
     let message = "option slos: service is missing; slos is empty";
-    assert_eq!(desired.unit_status, [Status { kind: StatusKind::Blocked, message: message.to_owned() }]);
+    assert_eq!(desired.unit_status, [Status::blocked(message)]);
 }
 
 #[test]

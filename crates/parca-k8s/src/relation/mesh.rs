@@ -130,11 +130,6 @@ pub fn labels(relation: &Relation) -> BTreeMap<String, String> {
     })
 }
 
-/// The status of a unit whose application may not patch its own Kubernetes objects.
-pub fn needs_trust(app: &str) -> String {
-    format!("run: juju trust {app} --scope=cluster")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,12 @@
 //! `parca_store`, both sides: `parca-store-endpoint`, where agents push profiles to us, and `external-parca-store-endpoint`, where
 //! we hand ours on.
 
+use juju::Status;
 use juju::model::{Bag, Relation};
 
 use super::bag;
 use crate::identity::GRPC_PORT;
+use crate::status;
 
 /// Our application's bag, for agents. `host`: the ingress's, or the unit's own name.
 pub fn app_bag(host: &str, insecure: bool) -> Bag {
@@ -44,8 +46,8 @@ impl RemoteStore {
 /// The store to hand profiles on to.
 ///
 /// # Errors
-/// There are several, and Decima hands on to one; the status then names them.
-pub fn remote<'a>(relations: impl IntoIterator<Item = &'a Relation>) -> Result<Option<RemoteStore>, String> {
+/// There are several, and Decima hands on to one: the status that names them.
+pub fn remote<'a>(relations: impl IntoIterator<Item = &'a Relation>) -> Result<Option<RemoteStore>, Status> {
     let relations: Vec<&Relation> = relations.into_iter().collect();
     match relations.as_slice() {
         [] => Ok(None),
@@ -55,7 +57,7 @@ pub fn remote<'a>(relations: impl IntoIterator<Item = &'a Relation>) -> Result<O
                 .iter()
                 .map(|relation| relation.app.as_ref().map_or_else(|| relation.key(), ToString::to_string))
                 .collect();
-            Err(format!("relate one external store only, not {}", names.join(" and ")))
+            Err(status::several_stores(&names))
         }
     }
 }
@@ -121,6 +123,6 @@ mod tests {
     #[test]
     fn two_stores_are_named() {
         let (a, b) = (relation(7, "polar", Bag::new()), relation(8, "far", Bag::new()));
-        assert_eq!(remote([&a, &b]), Err("relate one external store only, not polar and far".to_owned()));
+        assert_eq!(remote([&a, &b]), Err(Status::blocked("relate one external store only, not polar and far")));
     }
 }

@@ -3,3 +3,4 @@
 mod continuity;
 mod dispatch;
 mod hostile;
+mod statuses;
