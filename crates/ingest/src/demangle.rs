@@ -7,11 +7,15 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use cpp_demangle::{BorrowedSymbol, DemangleNodeType, DemangleOptions, DemangleWrite};
+use profile::{NONE, Strings, Symbols};
 
 /// Bytes of a name. Substitutions let a short C++ symbol stand for gigabytes.
 const NAME_BYTES_MAX: usize = 4_096;
 /// Of a mangled name that is worth a try.
 const SYMBOL_BYTES_MAX: usize = 16_384;
+
+/// Of one profile's demangled names: what a short profile may have.
+const NAMES_BYTES_MIN: usize = 64 << 10;
 
 /// `symbol` where it is not mangled.
 pub(crate) fn demangled(symbol: &[u8]) -> Cow<'_, [u8]> {
@@ -22,6 +26,48 @@ pub(crate) fn demangled(symbol: &[u8]) -> Cow<'_, [u8]> {
     let Ok(text) = std::str::from_utf8(symbol) else { return Cow::Borrowed(symbol) };
     let name = rust(text).or_else(|| cpp(symbol));
     name.map_or(Cow::Borrowed(symbol), |name| Cow::Owned(name.into_bytes()))
+}
+
+/// Names the functions whose names are mangled, or that have none beside a mangled system name. A name that gives
+/// way becomes the system name where there is none.
+///
+/// Names are together at most as long as all strings that were sent, and [`NAMES_BYTES_MIN`] in any case; what comes
+/// after stays as it is.
+pub(crate) fn name_functions(symbols: &mut Symbols) {
+    let Symbols { strings, functions, .. } = symbols;
+    let mut room = strings.bytes.len().max(NAMES_BYTES_MIN);
+    // by string: its row demangled
+    let mut known: Vec<u32> = Vec::new();
+    for (name, system_name) in functions.name.iter_mut().zip(&mut functions.system_name) {
+        let sent = if strings.get(*name).is_empty() { *system_name } else { *name };
+        if strings.get(sent).first() != Some(&b'_') {
+            continue;
+        }
+        if known.is_empty() {
+            known = vec![NONE; strings.len()];
+        }
+        let known = &mut known[sent as usize];
+        if *known == NONE {
+            *known = demangled_row(strings, sent, &mut room);
+        }
+        if *known != sent {
+            if strings.get(*system_name).is_empty() {
+                *system_name = sent;
+            }
+            *name = *known;
+        }
+    }
+}
+
+/// A new row, or `sent` where it is not mangled or there is no room.
+fn demangled_row(strings: &mut Strings, sent: u32, room: &mut usize) -> u32 {
+    match demangled(strings.get(sent)) {
+        Cow::Owned(name) if name.len() <= *room => {
+            *room -= name.len();
+            strings.push(&name)
+        }
+        _ => sent,
+    }
 }
 
 fn rust(symbol: &str) -> Option<String> {
@@ -95,7 +141,9 @@ impl DemangleWrite for Simple {
 
 #[cfg(test)]
 mod tests {
-    use super::demangled;
+    use profile::{Strings, Symbols};
+
+    use super::{demangled, demangled_row, name_functions};
 
     fn name(symbol: &str) -> String {
         String::from_utf8_lossy(&demangled(symbol.as_bytes())).into_owned()
@@ -122,6 +170,54 @@ mod tests {
         for symbol in ["", "main", "<module>", "_Z", "_ZN", "_R", "runtime.main", "_ZZZZ"] {
             assert_eq!(name(symbol), symbol);
         }
+    }
+
+    /// (name, system name) of each function, before and after.
+    fn named(functions: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut symbols = Symbols { strings: Strings::with_empty(), ..Symbols::default() };
+        for (name, system_name) in functions {
+            let (name, system_name) =
+                (symbols.strings.push(name.as_bytes()), symbols.strings.push(system_name.as_bytes()));
+            symbols.functions.name.push(name);
+            symbols.functions.system_name.push(system_name);
+        }
+        name_functions(&mut symbols);
+        let text = |row: &u32| symbols.strings.get_str(*row).into_owned();
+        let names = symbols.functions.name.iter().zip(&symbols.functions.system_name);
+        names.map(|(name, system_name)| (text(name), text(system_name))).collect()
+    }
+
+    #[test]
+    fn functions_are_named_by_what_the_linker_calls_them_and_keep_that_as_their_system_name() {
+        let sent = [
+            ("main.main", "main.main"),
+            ("_ZN3foo3barEi", "_ZN3foo3barEi"),
+            ("_ZN3foo3barEi", ""),
+            ("", "_ZN3foo3barEi"),
+            ("foo", "_ZN3foo3barEi"),
+            ("_start", ""),
+            ("", "start"),
+        ];
+        let wanted = [
+            ("main.main", "main.main"),
+            ("foo::bar", "_ZN3foo3barEi"),
+            ("foo::bar", "_ZN3foo3barEi"),
+            ("foo::bar", "_ZN3foo3barEi"),
+            ("foo", "_ZN3foo3barEi"),
+            ("_start", ""),
+            ("", "start"),
+        ];
+        assert_eq!(named(&sent), wanted.map(|(name, system_name)| (name.to_owned(), system_name.to_owned())));
+    }
+
+    #[test]
+    fn names_for_which_there_is_no_room_stay_as_they_were_sent() {
+        let mut strings = Strings::with_empty();
+        let sent = strings.push(b"_ZN3foo3barEi");
+        let mut room = "foo::bar".len();
+        let first = demangled_row(&mut strings, sent, &mut room);
+        assert_eq!((strings.get(first), room), (&b"foo::bar"[..], 0));
+        assert_eq!(demangled_row(&mut strings, sent, &mut room), sent);
     }
 
     #[test]

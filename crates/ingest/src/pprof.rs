@@ -4,6 +4,7 @@ use profile::batch::MappingRange;
 use profile::pprof::{DefectKind, Ids, Limits, Pprof, Scratch, decode};
 use profile::{Batch, LabelSets, Labels, NONE, Profiles, Samples, Stream, Strings, Symbols, ValueType};
 
+use crate::demangle::name_functions;
 use crate::error::{IngestError, IngestErrorKind};
 use crate::name::metric_name_defect;
 
@@ -13,6 +14,7 @@ use crate::name::metric_name_defect;
 /// - The profile's name is the last `__name__`; other labels that begin with `__` are dropped.
 /// - The profile has the delta flag exactly if its duration is not 0.
 /// - A profile without a time gets the receive time.
+/// - Functions are named by what their mangled names mean.
 /// - Addresses become relative to their mapping (`address - start + offset`, wrapping).
 /// - A profile without sample types holds nothing: the batch has no profile.
 ///
@@ -100,6 +102,7 @@ fn batch(stream: Stream, decoded: Pprof, receive_time: i64) -> Batch {
         return Batch { symbols, label_sets: LabelSets::with_empty(), ..Batch::default() };
     }
     let Pprof { mut symbols, period, time, duration, stacks, values, label_set, label_sets, extras, .. } = decoded;
+    name_functions(&mut symbols);
     let mappings = &symbols.mappings;
     let locations = &mut symbols.locations;
     for (address, &mapping) in locations.address.iter_mut().zip(&locations.mapping) {
