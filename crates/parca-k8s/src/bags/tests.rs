@@ -1,15 +1,10 @@
-use std::collections::BTreeSet;
-use std::fs;
-
 use juju::event::RelationEvent;
-use juju::json::Json;
 use juju::model::{Config, ConfigValue, RelationId};
 use juju::{AppName, Dispatch, Event, Status};
 use proptest::prelude::*;
 
 use super::*;
 use crate::identity::tests::recorded;
-use crate::relation::tests::{Recording, vectors};
 
 fn snapshot(leader: bool, relations: Vec<Relation>) -> Snapshot {
     let mut by_endpoint: BTreeMap<String, Vec<Relation>> = BTreeMap::new();
@@ -122,80 +117,6 @@ fn random_uuids_are_of_version_4() {
     assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"), "{uuid}");
     assert!(matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
     assert_ne!(uuid, random_uuid());
-}
-
-/// What the Python charm wrote and is written anew, each with its line in docs/compatibility.md.
-const REWRITTEN: [(&str, &str); 4] = [
-    // without the job of nginx's exporter
-    ("metrics-endpoint", "scrape_jobs"),
-    // our own panels
-    ("grafana-dashboard", "dashboards"),
-    // latency counts what was slow
-    ("slos", "slos"),
-    // was stale
-    ("catalogue", "url"),
-];
-
-/// Takes over from the Python charm: every bag that a recorded step left, and what we would write into it.
-#[test]
-fn vectors_of_a_refresh_rewrite_nothing_but_what_is_listed() {
-    let (mut cases, mut rewritten) = (0, BTreeSet::new());
-    for scenario in fs::read_dir(vectors()).unwrap() {
-        let name = scenario.unwrap().file_name().into_string().unwrap();
-        let Some(name) = name.strip_suffix(".expect.json") else { continue };
-        let recording = Recording::open(name);
-        for step in 0..recording.len() {
-            let Some(relations) = recording.at(step, &["relations"]).and_then(Json::as_object) else { continue };
-            let relations: Vec<Relation> = relations
-                .iter()
-                .map(|(id, recorded)| {
-                    let text = |key| recorded.get(key).and_then(Json::as_str).unwrap();
-                    let mut relation = Relation::new(id.parse().unwrap(), text("endpoint"), text("remote"));
-                    relation.local_app = recording.bag(step, id, "app");
-                    relation.local_unit = recording.bag(step, id, "unit");
-                    relation
-                })
-                .collect();
-            let message = recording.at(step, &["unit_status", "message"]).and_then(Json::as_str).unwrap_or_default();
-            let Some(url) = message.strip_prefix("UI ready at ") else { continue };
-            let identity = recorded();
-            let is_own = url.contains(&identity.fqdn);
-            // a certificate's text is not in the recordings
-            let certified = relations.iter().any(|relation| relation.endpoint == "certificates");
-            if certified || is_own && url.starts_with("https:") {
-                continue;
-            }
-            let (scheme, host) = url.strip_suffix(":7994").and_then(|url| url.split_once("://")).unwrap();
-            let external = (!is_own).then_some(External { scheme, host });
-            let reach = Reach { identity: &identity, ca: None, external };
-            let mut desired = Desired::default();
-            desire(&snapshot(true, relations.clone()), reach, &mut desired);
-            for relation in &relations {
-                let Some(bags) = desired.bags.get(&relation.id) else { continue };
-                let theirs = [(relation.local_app.as_ref(), &bags.app), (relation.local_unit.as_ref(), &bags.unit)];
-                for (theirs, ours) in theirs {
-                    for (key, text) in theirs.into_iter().flatten() {
-                        // written where the recorded configuration or the other side's data are needed
-                        let unknown =
-                            matches!((relation.endpoint.as_str(), key.as_str()), ("service-mesh", "policies"));
-                        if unknown || !ours.contains_key(key) {
-                            continue;
-                        }
-                        cases += 1;
-                        if ours[key] != *text {
-                            let known = REWRITTEN.iter().find(|(at, of)| *at == relation.endpoint && of == key);
-                            let known = known.unwrap_or_else(|| {
-                                panic!("{name}, step {step}: {} {key}\n{text}\n{}", relation.endpoint, ours[key])
-                            });
-                            rewritten.insert(*known);
-                        }
-                    }
-                }
-            }
-        }
-    }
-    println!("vectors of a refresh: {cases} values of bags, 0 rewritten but {rewritten:?}");
-    assert!(cases >= 200, "{cases}");
 }
 
 proptest! {

@@ -3,4 +3,6 @@
 mod continuity;
 mod dispatch;
 mod hostile;
+mod recorded;
+mod refresh;
 mod statuses;
