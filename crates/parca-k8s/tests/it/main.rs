@@ -3,6 +3,7 @@
 mod continuity;
 mod dispatch;
 mod hostile;
+mod integrate;
 mod recorded;
 mod refresh;
 mod statuses;
