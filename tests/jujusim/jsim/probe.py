@@ -84,7 +84,8 @@ def ask(runner, spec):
     url = spec["url"].replace("{fqdn}", runner.unit.fqdn).replace("{address}", runner.world["address"])
     context = None
     if "ca" in spec:
-        context = ssl.create_default_context(cafile=runner.authority(spec["ca"]).cert)
+        pem = "-----BEGIN" in spec["ca"]
+        context = ssl.create_default_context(**{"cadata": spec["ca"]} if pem else {"cafile": runner.authority(spec["ca"]).cert})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(url, timeout=10) as answer:
