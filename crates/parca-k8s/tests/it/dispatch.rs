@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use juju::context::{Context, Outcome, Trigger, on};
 use juju::memory::{Call, Meta, State};
-use juju::{Event, Status, Unit};
+use juju::{Event, RelationId, Status, Unit};
 use parca_k8s::charm::{self, ENDPOINTS, Failure, Outside};
 use parca_k8s::workload::CONTAINER;
 
@@ -77,6 +77,9 @@ fn an_idle_dispatch_takes_at_most_24_calls_repeats_none_and_writes_nothing() {
     asked.sort();
     asked.dedup();
     assert_eq!(asked.len(), calls, "a call was repeated");
+    let listed: Vec<_> = idle.calls.iter().filter(|call| call.tool == "relation-ids").map(|call| &call.args).collect();
+    assert_eq!(listed.len(), ENDPOINTS.len(), "one relation-ids per endpoint that is read: {listed:?}");
+    assert!(listed.iter().all(|args| ENDPOINTS.iter().any(|(endpoint, _)| args.iter().any(|arg| arg == endpoint))));
 }
 
 #[test]
@@ -96,6 +99,11 @@ fn the_key_that_was_made_is_found_again() {
     let first = run(state, Event::ConfigChanged);
     let request = first.state.local_unit(20)["certificate_signing_requests"].clone();
     assert!(request.contains("BEGIN CERTIFICATE REQUEST"), "{request}");
+    let bag = &first.state.relations[&RelationId(20)].local_unit;
+    assert!(
+        first.state.juju_keys().iter().all(|(key, value)| bag.get(key) == Some(value)),
+        "Juju's keys stay: {bag:?}"
+    );
     // a new pod
     let second = run(first.state.clone(), Event::UpgradeCharm);
     assert_eq!(second.state.local_unit(20)["certificate_signing_requests"], request);

@@ -4,7 +4,7 @@ use juju::event::{RelationEvent, RelationEventKind};
 use juju::{Event, Relation, RelationId};
 use parca_scrape::{ProfilingEndpointConsumer, TargetsChanged};
 
-use super::{bag, charm, jobs, json, metadata, unit, zinc};
+use super::{UUID, bag, charm, jobs, json, metadata, unit, zinc};
 
 /// Targets and the `juju_unit` label of each static config, job by job, and what is told.
 fn read(relations: &[Relation]) -> (Vec<String>, Vec<String>) {
@@ -118,10 +118,12 @@ fn labels_matter_only_where_they_are_used() {
 
 #[test]
 fn broken_metadata_costs_its_relation_and_no_other() {
+    let without_application = format!(r#"{{"model": "m", "model_uuid": "{UUID}"}}"#);
     for (told, why) in [
         ("{", "`scrape_metadata` is no JSON: EOF while parsing an object at line 1 column 1"),
         ("[1]", "`scrape_metadata`: it is a list, not an object"),
         (r#"{"model": "m"}"#, "`scrape_metadata`: it has no `model_uuid`"),
+        (&*without_application, "`scrape_metadata`: it has no `application`"),
         (
             r#"{"model": "m", "model_uuid": "M", "application": "a"}"#,
             "`scrape_metadata`: its `model_uuid` 'M' is not a valid UUID.",
