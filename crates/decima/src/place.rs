@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// Our folder in a directory that holds something else already.
 const FOLDER: &str = "decima";
 
-/// What Decima's store begins a directory with.
-const OURS: [&str; 5] = ["LOCK", "wal", "catalog", "blocks", "rejected"];
+/// What Decima's store begins a directory with. Not `blocks`: a Parca has a folder of that name too.
+const OURS: [&str; 4] = ["LOCK", "wal", "catalog", "rejected"];
 
 /// The directory itself where it is missing, empty or begun by Decima. One that holds something else, such as the data of a Parca
 /// whose place Decima takes, is left as it is: `decima` in it is then ours, and stays so, that a way back finds all.
@@ -51,6 +51,13 @@ mod tests {
             fs::write(begun.join("something"), "").expect("written");
             assert_eq!(below(&begun).expect("listed"), begun);
         }
+    }
+
+    #[test]
+    fn the_blocks_of_a_parca_are_somebody_elses() {
+        let place = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(place.path().join("blocks/parca/stacktraces")).expect("made");
+        assert_eq!(below(place.path()).expect("listed"), place.path().join("decima"));
     }
 
     #[test]
