@@ -10,7 +10,7 @@ use super::dispatch::{Finished, meta, run, writes};
 
 /// The unit that the Python charm left: key, request and certificate in its secrets and bags.
 pub(crate) fn left_by_python() -> State {
-    let scenario = juju::yaml::parse(include_str!("../../../../testdata/scenarios/parca_k8s/refresh-tls.yaml"));
+    let scenario = juju::yaml::parse(include_str!("../../../../testdata/scenarios/workload/refresh-back.yaml"));
     let initial = scenario.expect("a scenario").get("initial").expect("what it begins with").clone();
     let listed = |key: &str| initial.get(key).and_then(Json::as_array).expect(key).to_vec();
     let text = |of: &Json, key: &str| of.get(key).and_then(Json::as_str).expect(key).to_owned();
