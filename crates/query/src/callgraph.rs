@@ -26,14 +26,9 @@ pub(crate) fn call_graph<W: Weight>(context: &Context, merged: &Merged<'_, W>) -
     let row_of = rows(first.len(), &order);
     let value = |row: u32| sums.cumulative[order[row as usize] as usize].value();
     let mut edges: Vec<CallEdge> = sums
-        .calls(merged)
+        .calls(merged, &order, &row_of)
         .iter()
-        .map(|(&(caller, callee), &sum)| CallEdge {
-            is_collapsed: false,
-            caller: row_of[caller as usize],
-            callee: row_of[callee as usize],
-            cumulative: sum.value(),
-        })
+        .map(|(caller, callee, sum)| CallEdge { is_collapsed: false, caller, callee, cumulative: sum.value() })
         .collect();
     let folded = folded(order.len(), &edges, |row| (value(row) as f64) < bar);
     edges = fold(edges, &folded);

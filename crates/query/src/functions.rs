@@ -1,14 +1,12 @@
 //! Sums by frame, wherever it stands: what the table, the top list and the call graph are made of.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
 use profile::NONE;
-use profile::tree::{Weight, parents};
+use profile::tree::{Weight, WeightedTree, parents};
 
 use crate::answer::Merged;
 use crate::error::QueryError;
 use crate::frames::Contributor;
+use crate::report::Lists;
 
 /// A row per frame of the union. Recursive frames count once per frame.
 pub(crate) struct FrameSums<W> {
@@ -44,19 +42,48 @@ impl<W: Weight> FrameSums<W> {
         self.node_cumulative.first().map_or(0, |root| root.value())
     }
 
-    /// (caller, callee) -> sum of what was called.
-    pub(crate) fn calls(&self, merged: &Merged<'_, W>) -> HashMap<(u32, u32), W, RandomState> {
+    /// Who calls whom. `order` gives the frames their rows, `row_of` is its inverse.
+    ///
+    /// No hash table: nodes are dealt out by caller, and each caller's are added up in a column.
+    pub(crate) fn calls(&self, merged: &Merged<'_, W>, order: &[u32], row_of: &[u32]) -> Calls<W> {
         let tree = &merged.tree;
-        let mut calls: HashMap<(u32, u32), W, RandomState> = HashMap::default();
-        let mut path: Vec<u32> = Vec::new();
-        for (node, &sum) in self.node_cumulative.iter().enumerate().skip(1) {
-            let frame = tree.frame[node];
-            path.truncate(usize::from(tree.depth[node]) - 1);
-            if let Some(&caller) = path.last() {
-                let call = calls.entry((caller, frame)).or_insert(W::ZERO);
-                *call = call.plus(sum);
+        // where the next call of each caller goes
+        let mut place = vec![0u32; order.len() + 1];
+        each_call(tree, row_of, |_, caller, _| place[caller as usize + 1] += 1);
+        for caller in 0..order.len() {
+            place[caller + 1] += place[caller];
+        }
+        let all = place[order.len()] as usize;
+        let mut dealt_callee = vec![0u32; all];
+        let mut dealt_sum = vec![W::ZERO; all];
+        each_call(tree, row_of, |node, caller, callee| {
+            let place = &mut place[caller as usize];
+            dealt_callee[*place as usize] = callee;
+            dealt_sum[*place as usize] = self.node_cumulative[node];
+            *place += 1;
+        });
+
+        let mut calls = Calls { callees: Lists::default(), sum: Vec::new() };
+        let mut sum = vec![W::ZERO; order.len()];
+        let mut is_called = vec![false; order.len()];
+        let mut begin = 0;
+        for &end in &place[..order.len()] {
+            let first = calls.callees.items.len();
+            let dealt = begin..end as usize;
+            for (&callee, &value) in dealt_callee[dealt.clone()].iter().zip(&dealt_sum[dealt]) {
+                let sum = &mut sum[callee as usize];
+                *sum = sum.plus(value);
+                if !std::mem::replace(&mut is_called[callee as usize], true) {
+                    calls.callees.items.push(callee);
+                }
             }
-            path.push(frame);
+            begin = end as usize;
+            calls.callees.items[first..].sort_unstable();
+            for &callee in &calls.callees.items[first..] {
+                calls.sum.push(std::mem::replace(&mut sum[callee as usize], W::ZERO));
+                is_called[callee as usize] = false;
+            }
+            calls.callees.close();
         }
         calls
     }
@@ -76,6 +103,36 @@ impl<W: Weight> FrameSums<W> {
     }
 }
 
+/// `visit(node, caller's row, callee's row)` of every node whose parent is a frame.
+fn each_call<W: Weight>(tree: &WeightedTree<W>, row_of: &[u32], mut visit: impl FnMut(usize, u32, u32)) {
+    let mut path: Vec<u32> = vec![NONE; tree.height()];
+    for (node, (&depth, &frame)) in tree.depth.iter().zip(&tree.frame).enumerate().skip(1) {
+        let (depth, callee) = (usize::from(depth), row_of[frame as usize]);
+        path[depth] = callee;
+        if depth > 1 {
+            visit(node, path[depth - 1], callee);
+        }
+    }
+}
+
+/// Calls, each pair once.
+pub(crate) struct Calls<W> {
+    /// Per row the rows that it calls, ascending.
+    pub(crate) callees: Lists<u32>,
+    /// Beside them: what was called.
+    pub(crate) sum: Vec<W>,
+}
+
+impl<W: Weight> Calls<W> {
+    /// (caller, callee, what was called), ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, W)> {
+        let ends = self.callees.offsets.windows(2).enumerate();
+        ends.flat_map(move |(caller, ends)| {
+            (ends[0] as usize..ends[1] as usize).map(move |at| (caller as u32, self.callees.items[at], self.sum[at]))
+        })
+    }
+}
+
 /// Per frame of the union its place in `order`, or [`NONE`].
 pub(crate) fn rows(frames: usize, order: &[u32]) -> Vec<u32> {
     let mut row_of = vec![NONE; frames];
@@ -89,24 +146,36 @@ pub(crate) fn first_contributors<W>(merged: &Merged<'_, W>) -> Result<Vec<Option
     for (index, part) in merged.parts.iter().enumerate() {
         let location_tree = part.part.location_tree()?;
         let location_parent = parents(&location_tree.depth);
-        let name_parent = parents(&part.name_tree.depth);
-        let lines = &part.symbols.symbols.locations;
+        let all_lines = &part.symbols.symbols.locations;
+        // only inlined frames have outer ones
+        let mut name_parent: Vec<u32> = Vec::new();
         let mut visited = vec![false; location_parent.len()];
         visited[0] = true;
+        // wherever a location stands it has the same frames
+        let mut met = vec![false; all_lines.len()];
         for (_, &leaf) in part.sums.seen.iter().zip(&location_tree.stack_node).filter(|(seen, _)| **seen) {
             let mut node = leaf as usize;
             while !std::mem::replace(&mut visited[node], true) {
                 let location = location_tree.location[node];
                 let mut name_node = location_tree.name_node[node] as usize;
-                let lines = lines.lines(location);
+                node = location_parent[node] as usize;
+                if std::mem::replace(&mut met[location as usize], true) {
+                    continue;
+                }
+                let lines = all_lines.lines(location);
+                if lines.len() > 1 && name_parent.is_empty() {
+                    name_parent = parents(&part.name_tree.depth);
+                }
+                let outermost = lines.end.wrapping_sub(1) as u32;
                 let without_lines = lines.is_empty().then_some(NONE);
                 for line in lines.map(|line| line as u32).chain(without_lines) {
                     let frame = merged.union.row[index][part.name_tree.frame[name_node] as usize];
                     let contributor = Contributor { part: index as u32, location, line, conflicts: 0 };
                     first[frame as usize].get_or_insert(contributor);
-                    name_node = name_parent[name_node] as usize;
+                    if line != NONE && line != outermost {
+                        name_node = name_parent[name_node] as usize;
+                    }
                 }
-                node = location_parent[node] as usize;
             }
         }
     }

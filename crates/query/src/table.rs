@@ -6,7 +6,7 @@ use crate::answer::Merged;
 use crate::engine::Context;
 use crate::error::QueryError;
 use crate::frames::FrameColumnsBuilder;
-use crate::functions::{self, FrameSums, first_contributors};
+use crate::functions::{self, Calls, FrameSums, first_contributors};
 use crate::report::{Lists, Table};
 
 pub(crate) fn table<W: Weight>(
@@ -33,27 +33,30 @@ pub(crate) fn table<W: Weight>(
         table.flat_diff.push(sums.flat[frame].diff());
     }
     (table.frames, _) = columns.finish();
-    let mut calls: Vec<(u32, u32)> = sums
-        .calls(merged)
-        .into_keys()
-        .map(|(caller, callee)| (row_of[caller as usize], row_of[callee as usize]))
-        .collect();
-    table.callees = lists(order.len(), &mut calls);
-    calls.iter_mut().for_each(|(caller, callee)| std::mem::swap(caller, callee));
-    table.callers = lists(order.len(), &mut calls);
+    let calls = sums.calls(merged, &order, &row_of);
+    table.callers = callers(&calls);
+    let Lists { offsets, items } = calls.callees;
+    table.callees = Lists { offsets, items: items.into_iter().map(i64::from).collect() };
     Ok(table)
 }
 
-/// Per row the partners of the calls that begin with it, ascending.
-fn lists(rows: usize, calls: &mut [(u32, u32)]) -> Lists<i64> {
-    calls.sort_unstable();
-    let mut lists = Lists::default();
-    let mut calls = calls.iter().peekable();
-    for row in 0..rows as u32 {
-        while let Some((_, partner)) = calls.next_if(|(first, _)| *first == row) {
-            lists.items.push(i64::from(*partner));
-        }
-        lists.close();
+/// The same calls by what is called: per row its callers, ascending.
+fn callers<W>(calls: &Calls<W>) -> Lists<i64> {
+    let callees = &calls.callees;
+    let rows = callees.offsets.len() - 1;
+    let mut offsets = vec![0i32; rows + 1];
+    callees.items.iter().for_each(|&callee| offsets[callee as usize + 1] += 1);
+    for row in 0..rows {
+        offsets[row + 1] += offsets[row];
     }
-    lists
+    let mut place = offsets.clone();
+    let mut items = vec![0; callees.items.len()];
+    for caller in 0..rows {
+        for &callee in callees.get(caller) {
+            let place = &mut place[callee as usize];
+            items[*place as usize] = caller as i64;
+            *place += 1;
+        }
+    }
+    Lists { offsets, items }
 }
