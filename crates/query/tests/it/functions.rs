@@ -1,14 +1,14 @@
 //! What is said of functions, and who calls whom, against the oracle's tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use query::report::FrameColumns;
 use query::request::{DiffSide, QueryOptions};
 use query::{CallGraph, Report, Top};
 
-use crate::oracle::{FrameName, Node};
+use crate::oracle::{Columns, FrameName, Node};
 use crate::random::{Random, START, profiles};
-use crate::reports::{Question, ask, engine};
+use crate::reports::{Question, ask, engine, frame};
 
 const TOP: i32 = 2;
 const CALL_GRAPH: i32 = 3;
@@ -58,6 +58,24 @@ fn name(frames: &FrameColumns, row: usize) -> String {
     format!("{name:?}")
 }
 
+/// What is said of each row is what some frame of its name says.
+pub fn check_frames(frames: &FrameColumns, tree: &Node, seed: u64) {
+    fn collect(node: &Node, said: &mut BTreeSet<(String, Columns)>) {
+        for (name, child) in &node.children {
+            said.extend(child.said.iter().map(|columns| (format!("{name:?}"), columns.clone())));
+            collect(child, said);
+        }
+    }
+    let mut said = BTreeSet::new();
+    collect(tree, &mut said);
+    for row in 0..frames.location_address.values.len() {
+        let columns = frame(frames, row);
+        // whether a frame is inlined is no column of these reports
+        let is_said = |inlined| said.contains(&(name(frames, row), Columns { inlined, ..columns.clone() }));
+        assert!(is_said(Some(false)) || is_said(Some(true)), "seed {seed}: no frame says {columns:?}");
+    }
+}
+
 fn top(report: Report) -> Top {
     match report {
         Report::Top(top) => top,
@@ -71,6 +89,7 @@ fn check_top(top: &Top, tree: &Node, seed: u64) {
         rows.map(|row| (name(&top.frames, row), [top.cumulative[row], top.flat[row], top.diff[row]])).collect();
     assert_eq!(actual.len(), top.flat.len(), "seed {seed}: one row per function");
     assert_eq!(actual, Functions::of(tree).sums, "seed {seed}");
+    check_frames(&top.frames, tree, seed);
     assert!(top.flat.is_sorted_by(|a, b| a >= b), "seed {seed}");
 }
 
@@ -142,6 +161,7 @@ fn fold(functions: &mut Functions, total: i64) -> BTreeMap<(bool, String, String
 }
 
 fn check_call_graph(graph: &CallGraph, tree: &Node, seed: u64) {
+    check_frames(&graph.frames, tree, seed);
     let names: Vec<String> = (0..graph.node_cumulative.len()).map(|row| name(&graph.frames, row)).collect();
     let mut expected = Functions::of(tree);
     let edges = fold(&mut expected, graph.cumulative);

@@ -1,6 +1,7 @@
 //! Answers held against slow, simple versions of the same questions, over random profiles.
 
 mod charts;
+mod exports;
 mod functions;
 mod limits;
 mod listings;
@@ -10,6 +11,7 @@ mod oracle;
 mod random;
 mod ranges;
 mod reports;
+mod singles;
 mod sources;
 mod trees;
 mod views;

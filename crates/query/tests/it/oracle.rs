@@ -1,6 +1,6 @@
 //! The same questions answered slowly: maps of names, one sample at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::random::{Location, Profile, START, Sample};
 
@@ -73,6 +73,8 @@ pub struct Node {
     pub flat: i64,
     pub diff: i64,
     pub columns: Option<Columns>,
+    /// What its frames are, each.
+    pub said: BTreeSet<Columns>,
     /// File, build ID and address of the first contributor.
     place: Option<(Option<String>, Option<String>, Option<u64>)>,
     pub children: BTreeMap<FrameName, Node>,
@@ -87,6 +89,7 @@ impl Node {
                 let named = matches!(name, FrameName::Named(_));
                 let place = (columns.file.clone(), columns.build_id.clone(), columns.address);
                 node = node.children.entry(name).or_default();
+                node.said.insert(columns.clone());
                 match &mut node.columns {
                     None => node.columns = Some(columns),
                     Some(first) => first.join(&columns),

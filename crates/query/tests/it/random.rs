@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use profile::{Batch, LabelSets, Labels, NONE, Profiles, Stream, Strings, Symbols, ValueType};
+use profile::{Batch, LabelSets, Labels, MappingRange, NONE, Profiles, Stream, Strings, Symbols, ValueType};
 
 /// xorshift64*: a seed gives the same profiles for ever.
 pub struct Random(u64);
@@ -261,7 +261,15 @@ pub fn batch(profiles: &[Profile]) -> Batch {
         rows.duration.push(profile.duration);
         rows.period.push(profile.period);
         rows.sample_end.push(batch.samples.stack.len() as u32);
-        rows.mapping_end.push(0);
+        // all that were met so far, and with them its own
+        let mappings = 0..tables.symbols.mappings.len() as u32;
+        rows.mapping_ranges.extend(mappings.map(|mapping| MappingRange {
+            mapping,
+            start: START,
+            limit: START + 0x1000,
+            offset: 0,
+        }));
+        rows.mapping_end.push(rows.mapping_ranges.len() as u32);
     }
     batch.symbols = tables.symbols;
     batch

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use query::report::FrameColumns;
 use query::request::{DiffSide, QueryOptions};
 use query::{Context, Engine, EngineOptions, FlameGraph, QueryReply, QueryRequest, Report, Selection, Table, View};
 
+use crate::functions::check_frames;
 use crate::memory::MemorySource;
-use crate::oracle::{Columns, Node, Row, frames, label, value};
-use crate::random::{Location, Profile, Random, batches, profiles};
+use crate::oracle::{Columns, Node, Row, label, value};
+use crate::random::{Location, Profile, Random, Sample, batches, profiles};
 
 const TYPE_CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
 const TYPE_SAMPLES: &str = "process_cpu:samples:count:cpu:nanoseconds:delta";
@@ -25,7 +27,11 @@ pub fn ask(engine: &Engine, options: QueryOptions, report_type: i32, threshold: 
 }
 
 pub fn ask_for(engine: &Engine, options: QueryOptions, report_type: i32, threshold: f32, view: View) -> QueryReply {
-    let mode = if matches!(options, QueryOptions::Diff { .. }) { 1 } else { 2 };
+    let mode = match options {
+        QueryOptions::Select(Selection::Single { .. }) => 0,
+        QueryOptions::Diff { .. } => 1,
+        QueryOptions::Select(Selection::Merge { .. }) => 2,
+    };
     let node_trim_threshold = Some(threshold);
     let request = QueryRequest { mode, options: Some(options), report_type, node_trim_threshold, source: None, view };
     engine.query(&Context::default(), &request).expect("an answer")
@@ -33,9 +39,9 @@ pub fn ask_for(engine: &Engine, options: QueryOptions, report_type: i32, thresho
 
 /// A random question: selector text, value, range, and which samples it means.
 pub struct Question {
-    query: String,
-    value: usize,
-    range: (i64, i64),
+    pub query: String,
+    pub value: usize,
+    pub range: (i64, i64),
     endpoint: Option<&'static str>,
     zone: Option<&'static str>,
 }
@@ -56,6 +62,11 @@ impl Question {
     }
 
     pub fn each(&self, profiles: &[Profile], mut visit: impl FnMut(&[Location], i64)) {
+        self.each_sample(profiles, |_, sample, value| visit(&sample.stack, value));
+    }
+
+    /// With what else is known of each: its profile and labels.
+    pub fn each_sample(&self, profiles: &[Profile], mut visit: impl FnMut(&Profile, &Sample, i64)) {
         for profile in profiles {
             if profile.time < self.range.0 || profile.time > self.range.1 {
                 continue;
@@ -68,7 +79,7 @@ impl Question {
                     && is("zone", self.zone)
                     && let Some(value) = value(profile, sample, self.value, self.value == 0)
                 {
-                    visit(&sample.stack, value);
+                    visit(profile, sample, value);
                 }
             }
         }
@@ -79,24 +90,30 @@ impl Question {
     }
 }
 
-fn columns(graph: &FlameGraph, row: usize) -> Option<Columns> {
+/// What a row is said to be; frames alone do not say whether it is inlined.
+pub fn frame(frames: &FrameColumns, row: usize) -> Columns {
     let text = |column: &query::report::TextColumn| {
         column.get(row).map(|text| String::from_utf8(text.to_vec()).expect("UTF-8"))
     };
-    fn number<T: Copy>(column: &query::report::Column<T>, row: usize) -> Option<T> {
-        column.valid[row].then(|| column.values[row])
+    Columns {
+        name: text(&frames.function_name),
+        file: text(&frames.mapping_file),
+        build_id: text(&frames.mapping_build_id),
+        address: number(&frames.location_address, row),
+        line: number(&frames.location_line, row),
+        inlined: None,
+        start_line: number(&frames.function_startline, row),
+        system_name: text(&frames.function_system_name),
+        filename: text(&frames.function_file_name),
     }
-    (row > 0).then(|| Columns {
-        name: text(&graph.frames.function_name),
-        file: text(&graph.frames.mapping_file),
-        build_id: text(&graph.frames.mapping_build_id),
-        address: number(&graph.frames.location_address, row),
-        line: number(&graph.frames.location_line, row),
-        inlined: number(&graph.inlined, row),
-        start_line: number(&graph.frames.function_startline, row),
-        system_name: text(&graph.frames.function_system_name),
-        filename: text(&graph.frames.function_file_name),
-    })
+}
+
+fn number<T: Copy>(column: &query::report::Column<T>, row: usize) -> Option<T> {
+    column.valid[row].then(|| column.values[row])
+}
+
+fn columns(graph: &FlameGraph, row: usize) -> Option<Columns> {
+    (row > 0).then(|| Columns { inlined: number(&graph.inlined, row), ..frame(&graph.frames, row) })
 }
 
 pub fn rows(graph: &FlameGraph) -> Vec<Row> {
@@ -251,48 +268,10 @@ fn a_table_sums_each_frame_wherever_it_stands() {
         let Report::Table(table) = ask(&engine, QueryOptions::Select(question.selection()), 7, 0.0).report else {
             panic!("not a table")
         };
+        check_frames(&table.frames, &tree, seed);
         assert!(table.cumulative_diff.valid.iter().all(|valid| !valid), "nothing is compared");
         check_table(&table, &tree, seed);
     }
-}
-
-#[test]
-fn a_merged_pprof_holds_every_stack_once_with_its_sum() {
-    for seed in 0..200 {
-        let profiles = profiles(seed);
-        let engine = engine(seed, &profiles);
-        let question = Question::random(&mut Random::new(seed ^ 0x990));
-        let names = |stack: &[Location]| format!("{:?}", stack.iter().map(frames).collect::<Vec<_>>());
-        let mut expected: BTreeMap<String, i64> = BTreeMap::new();
-        question.each(&profiles, |stack, value| {
-            if !stack.is_empty() {
-                *expected.entry(names(stack)).or_default() += value;
-            }
-        });
-        let Report::Pprof(bytes) = ask(&engine, QueryOptions::Select(question.selection()), 1, 0.0).report else {
-            panic!("not a pprof")
-        };
-        let decoded = decode(&bytes);
-        assert_eq!(decoded.len(), expected.len(), "seed {seed}");
-        assert_eq!(decoded.iter().sum::<i64>(), expected.values().sum::<i64>(), "seed {seed}");
-        let mut values: Vec<i64> = expected.into_values().collect();
-        let mut actual = decoded;
-        values.sort_unstable();
-        actual.sort_unstable();
-        assert_eq!(actual, values, "seed {seed}");
-    }
-}
-
-/// Values of a gzipped pprof, after a check that every stack is there once.
-fn decode(bytes: &[u8]) -> Vec<i64> {
-    let limits = profile::pprof::Limits::default();
-    let mut scratch = profile::pprof::Scratch::default();
-    let decoded =
-        profile::pprof::decode(bytes, profile::pprof::Ids::Sequential, &limits, &mut scratch).expect("a pprof");
-    let stacks: BTreeSet<Vec<u32>> =
-        (0..decoded.samples()).map(|sample| decoded.stacks.get(sample as u32).to_vec()).collect();
-    assert_eq!(stacks.len(), decoded.samples());
-    decoded.values
 }
 
 #[test]
