@@ -32,6 +32,9 @@ const ATTEMPTS: usize = 32;
 /// The log's only shard so far. The format has room for more, so that parts of a head can be cut alone.
 const SHARD: u32 = 0;
 
+/// Sources whose import is remembered: some 50 bytes each, in memory and in every snapshot.
+const SOURCES_MAX: usize = 1 << 20;
+
 /// What the catalog says about a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockEntry {
@@ -59,6 +62,16 @@ pub(crate) struct CatalogState {
     /// Writer -> shard -> sequence number of the last write in blocks.
     covered: BTreeMap<String, BTreeMap<u32, u64>>,
     pub(crate) quarantined: BTreeMap<String, QuarantineEntry>,
+    /// Source of an import -> how far it is in blocks. It stays when the blocks go.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) imported: BTreeMap<String, u64>,
+}
+
+/// How much further the import of a source is in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImportStep {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
 }
 
 /// What one manifest adds.
@@ -71,6 +84,8 @@ struct Changes {
     covered: BTreeMap<u32, u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     quarantine: BTreeMap<String, QuarantineEntry>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    imported: BTreeMap<String, ImportStep>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +127,16 @@ impl Change {
 
     pub(crate) fn quarantine(random: &dyn Random, block: String, entry: QuarantineEntry) -> Result<Self, StoreError> {
         let changes = Changes { quarantine: BTreeMap::from([(block, entry)]), ..Changes::default() };
+        Ok(Self { nonce: random.u64()?, changes })
+    }
+
+    /// That `blocks` hold these steps of an import. The change is refused where another import took one of them.
+    pub(crate) fn import(
+        random: &dyn Random,
+        blocks: BTreeMap<String, BlockEntry>,
+        steps: BTreeMap<String, ImportStep>,
+    ) -> Result<Self, StoreError> {
+        let changes = Changes { add: blocks, imported: steps, ..Changes::default() };
         Ok(Self { nonce: random.u64()?, changes })
     }
 }
@@ -204,6 +229,7 @@ impl Catalog {
                 self.uncertain.remove(&change.nonce);
                 return Ok(());
             }
+            self.check_imported(change)?;
             let manifest = Manifest {
                 number: self.number + 1,
                 writer: self.writer.clone(),
@@ -229,6 +255,26 @@ impl Catalog {
         }
         let what = format!("other writers were first {ATTEMPTS} times in a row");
         Err(StoreError::new(Kind::Overloaded, self.objects.describe(FOLDER), what))
+    }
+
+    /// Whether all steps of imports begin where the catalog is.
+    fn check_imported(&self, change: &Change) -> Result<(), StoreError> {
+        let steps = &change.changes.imported;
+        let known = &self.state.imported;
+        let at = || self.objects.describe(FOLDER);
+        if let Some((source, _)) =
+            steps.iter().find(|(source, step)| known.get(*source).copied().unwrap_or(0) != step.from)
+        {
+            let what = format!("another import has brought in {source} meanwhile");
+            return Err(StoreError::new(Kind::AlreadyExists, at(), what));
+        }
+        let new = steps.keys().filter(|source| !known.contains_key(*source)).count();
+        if new > 0 && known.len() + new > SOURCES_MAX {
+            let what =
+                format!("imports of {SOURCES_MAX} sources are remembered, which is the limit; merge files first");
+            return Err(StoreError::new(Kind::Invalid, at(), what));
+        }
+        Ok(())
     }
 
     /// Whether this very manifest is there after all.
@@ -281,10 +327,11 @@ impl Catalog {
     }
 
     fn apply(&mut self, manifest: Manifest) {
-        let Changes { add, covered, quarantine } = manifest.change;
+        let Changes { add, covered, quarantine, imported } = manifest.change;
         self.number = manifest.number;
         self.state.blocks.extend(add);
         self.state.quarantined.extend(quarantine);
+        self.state.imported.extend(imported.into_iter().map(|(source, step)| (source, step.to)));
         let shards = self.state.covered.entry(manifest.writer).or_default();
         for (shard, sequence) in covered {
             let known = shards.entry(shard).or_default();

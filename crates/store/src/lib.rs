@@ -45,4 +45,4 @@ pub use part::Part;
 pub use random::{Random, SystemRandom};
 pub use record::{Record, ReplayDecoder, WalPosition};
 pub use status::{OpenReport, Quarantined, Status};
-pub use store::{Environment, Store};
+pub use store::{Environment, Import, Store};

@@ -3,6 +3,7 @@
 mod blocks;
 mod core;
 mod generation;
+mod import;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use profile::Batch;
 
 use self::blocks::StoredBlock;
 use self::core::{Core, Upkeep};
+pub use self::import::Import;
 use crate::budget::Budget;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, DiskLock, LocalDisk};

@@ -12,6 +12,7 @@ use crate::budget::{Account, Budget};
 use crate::catalog::{BlockEntry, Catalog, Change, QuarantineEntry};
 use crate::clock::Clock;
 use crate::error::{Kind, StoreError};
+use crate::head::Head;
 use crate::listing::Names;
 use crate::objects::Objects;
 use crate::options::StoreOptions;
@@ -85,9 +86,9 @@ struct Pending {
     written: Option<Written>,
 }
 
-struct Written {
-    change: Change,
-    blocks: Vec<Arc<StoredBlock>>,
+pub(super) struct Written {
+    pub(super) change: Change,
+    pub(super) blocks: Vec<Arc<StoredBlock>>,
 }
 
 impl Upkeep {
@@ -153,12 +154,17 @@ impl Core {
     }
 
     /// The change is seen whole or not at all.
-    fn change_view<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
+    pub(super) fn change_view<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = View { generations: view.generations.clone(), blocks: view.blocks.clone() };
         let out = change(&mut next);
         *view = Arc::new(next);
         out
+    }
+
+    /// One that is not read until its blocks are.
+    pub(super) fn new_head(&self) -> Head {
+        Head::new(self.hash_key)
     }
 
     /// Begins a new generation and returns the one before.
@@ -211,26 +217,32 @@ impl Core {
     ) -> Result<Vec<Arc<StoredBlock>>, StoreError> {
         let written = match &pending.written {
             Some(written) => written,
-            None => pending.written.insert(self.write_blocks(&pending.generation, pending.through)?),
+            None => {
+                let through = pending.through;
+                let cut = |entries| Change::cut(&*self.random, entries, through);
+                pending.written.insert(self.write_blocks(&pending.generation.head, cut)?)
+            }
         };
         catalog.commit(&written.change)?;
         Ok(written.blocks.clone())
     }
 
-    fn write_blocks(&self, generation: &Generation, through: WalPosition) -> Result<Written, StoreError> {
+    /// Writes `head` as blocks; `change` names them.
+    pub(super) fn write_blocks(
+        &self,
+        head: &Head,
+        change: impl FnOnce(BTreeMap<String, BlockEntry>) -> Result<Change, StoreError>,
+    ) -> Result<Written, StoreError> {
         let mut blocks: Vec<Arc<StoredBlock>> = Vec::new();
         let mut begun: Vec<String> = Vec::new();
-        let cut = generation.head.cut(self.options.block_window_ns, &mut |cut| {
+        let cut = head.cut(self.options.block_window_ns, &mut |cut| {
             let name = self.block_name()?;
             begun.push(name.clone());
             blocks.push(blocks::write(&self.objects, &self.cache, &self.names, name, cut)?);
             Ok(())
         });
-        let change = cut.and_then(|()| {
-            let entries: BTreeMap<_, _> =
-                blocks.iter().map(|stored| (stored.name.clone(), stored.entry.clone())).collect();
-            Change::cut(&*self.random, entries, through)
-        });
+        let change = cut
+            .and_then(|()| change(blocks.iter().map(|stored| (stored.name.clone(), stored.entry.clone())).collect()));
         match change {
             Ok(change) => Ok(Written { change, blocks }),
             Err(error) => {

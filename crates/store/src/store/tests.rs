@@ -1,5 +1,6 @@
 //! The store on a simulated disk, one event at a time; and on the real one.
 
+mod import;
 mod local;
 mod shared;
 
