@@ -26,8 +26,30 @@ pub fn pprof(
     limits: &Limits,
     scratch: &mut Scratch,
 ) -> Result<Batch, IngestError> {
+    read(labels, payload, Ids::Sequential, receive_time, limits, scratch)
+}
+
+/// The same of a file that any tool may have written: its ids may be any.
+pub fn pprof_file(
+    labels: Vec<(String, String)>,
+    payload: &[u8],
+    modified: i64,
+    limits: &Limits,
+    scratch: &mut Scratch,
+) -> Result<Batch, IngestError> {
+    read(labels, payload, Ids::Unique, modified, limits, scratch)
+}
+
+fn read(
+    labels: Vec<(String, String)>,
+    payload: &[u8],
+    ids: Ids,
+    receive_time: i64,
+    limits: &Limits,
+    scratch: &mut Scratch,
+) -> Result<Batch, IngestError> {
     check_labels(&labels)?;
-    let decoded = decode(payload, Ids::Sequential, limits, scratch).map_err(|defect| {
+    let decoded = decode(payload, ids, limits, scratch).map_err(|defect| {
         let invalid = IngestErrorKind::InvalidArgument;
         let (kind, context) = match defect.kind {
             DefectKind::Compression => (IngestErrorKind::Unknown, "decompressing profile"),

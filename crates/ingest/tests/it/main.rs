@@ -1,6 +1,7 @@
 //! Wire formats from outside: recorded messages and verdicts, case by case, and bytes that no sender would send.
 
 mod arrow;
+mod block;
 mod otlp;
 mod property;
 
@@ -62,8 +63,12 @@ type Target = (&'static str, fn(&[u8]) -> bool);
 
 #[test]
 fn no_bytes_of_the_fuzz_corpora_panic_or_make_an_unsound_batch() {
-    let targets: [Target; 3] =
-        [("write_arrow", property::write_arrow), ("write_v1", property::write_v1), ("otlp", property::otlp)];
+    let targets: [Target; 4] = [
+        ("write_arrow", property::write_arrow),
+        ("write_v1", property::write_v1),
+        ("otlp", property::otlp),
+        ("parca_block", property::parca_block),
+    ];
     for (target, holds) in targets {
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus")).join(target);
         let mut taken = 0;

@@ -47,3 +47,36 @@ pub fn write_v1(bytes: &[u8]) -> bool {
 pub fn otlp(bytes: &[u8]) -> bool {
     sound(ingest::otlp(bytes, 1, &limits()).map(|otlp| otlp.batch))
 }
+
+/// A block of a Parca's bucket. Whether something of it was read.
+pub fn parca_block(bytes: &[u8]) -> bool {
+    let file = Held(bytes);
+    let Ok(mut reader) = ingest::BlockReader::open(&file) else { return false };
+    let rows = reader.rows();
+    // a footer may claim any number of rows, and each row that is not there takes a step
+    if rows > 100_000 {
+        return false;
+    }
+    let (mut read, mut kept) = (0, 0);
+    while let Some(piece) = reader.next_piece().expect("it is in memory") {
+        piece.batch.check().unwrap_or_else(|defect| panic!("{defect}"));
+        read += piece.rows;
+        kept += piece.batch.samples.stack.len() as u64;
+        assert!(piece.rows > 0 && kept + piece.left_out <= read);
+    }
+    assert_eq!(read, rows, "every row is accounted for");
+    kept > 0
+}
+
+struct Held<'b>(&'b [u8]);
+
+impl ingest::BlockFile for Held<'_> {
+    fn bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, range: std::ops::Range<u64>) -> Result<Vec<u8>, String> {
+        let range = range.start as usize..range.end as usize;
+        self.0.get(range).map(<[u8]>::to_vec).ok_or_else(|| "past the end".to_owned())
+    }
+}
