@@ -116,6 +116,11 @@ pub fn connect(configured: &config::Bucket, registry: &mut Registry) -> Result<B
     Bucket::connect(&options, metrics)
 }
 
+/// Of a bucket that nobody asks for its metrics.
+pub fn metrics(options: &Options) -> bucket::Metrics {
+    bucket::Metrics::register(&mut Registry::default(), &name(options))
+}
+
 /// In metrics, as Parca's object store has it.
 fn name(options: &Options) -> String {
     match &options.provider {

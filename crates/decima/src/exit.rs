@@ -12,12 +12,15 @@ pub enum Exit {
     Configuration(String),
     /// It ran, or tried to, and failed. 1.
     Failure(String),
+    /// It ran, and something was left out. 2.
+    Partly(String),
 }
 
 impl Exit {
     pub fn code(&self) -> ExitCode {
         match self {
             Self::Flags(_) | Self::Failure(_) => ExitCode::from(1),
+            Self::Partly(_) => ExitCode::from(2),
             Self::Configuration(_) => ExitCode::from(64),
         }
     }
@@ -25,7 +28,8 @@ impl Exit {
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Flags(message) | Self::Configuration(message) | Self::Failure(message)) = self;
+        let (Self::Flags(message) | Self::Configuration(message) | Self::Failure(message) | Self::Partly(message)) =
+            self;
         write!(f, "decima: error: {message}")
     }
 }

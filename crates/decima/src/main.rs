@@ -1,12 +1,13 @@
 //! The binary: flags, subcommands, wiring, signals. No logic.
 //!
-//! Exit codes: 0 stopped as asked, 1 wrong flags or a failure, 64 wrong configuration.
+//! Exit codes: 0 stopped as asked, 1 wrong flags or a failure, 2 an import left something out, 64 wrong configuration.
 
 mod buckets;
 mod check;
 mod exit;
 mod flags;
 mod heap;
+mod import;
 mod juju;
 mod logging;
 mod place;
@@ -37,6 +38,7 @@ fn run(arguments: Vec<String>) -> Result<(), Exit> {
     match arguments.first().map(String::as_str) {
         Some("juju") => return juju::run(&arguments[1..]),
         Some("check") => return check::run(&arguments[1..]),
+        Some("import") => return import::run(&arguments[1..]),
         _ => {}
     }
     let (command, arguments) = match arguments.first().map(String::as_str) {

@@ -197,7 +197,7 @@ fn duration(nanos: i64) -> Option<Duration> {
 }
 
 /// All memory bounds in proportion to what Parca's flag asks for.
-fn store_options(flags: &Flags) -> StoreOptions {
+pub(crate) fn store_options(flags: &Flags) -> StoreOptions {
     let usual = StoreOptions::default();
     let asked = u64::try_from(flags.storage_active_memory).unwrap_or(0).max(64 << 20);
     let default = Flags::default().storage_active_memory.unsigned_abs();
@@ -212,7 +212,7 @@ fn store_options(flags: &Flags) -> StoreOptions {
 
 /// The log and the lock lie below `--storage-path`, the blocks in the bucket of the configuration; in a folder of ours where somebody
 /// else keeps data there, as a Parca does.
-fn environment(flags: &Flags, config: &Config, bucket: &Bucket) -> Result<Environment, Exit> {
+pub(crate) fn environment(flags: &Flags, config: &Config, bucket: &Bucket) -> Result<Environment, Exit> {
     let opening = |error| Exit::Failure(format!("cannot open the store: {error}"));
     let below = |directory: &Path| {
         let cannot = |error| Exit::Failure(format!("cannot open the store: {}: {error}", directory.display()));

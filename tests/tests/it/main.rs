@@ -4,5 +4,6 @@ mod bad_input;
 mod charm_metrics;
 mod crash;
 mod first_minute;
+mod import;
 mod juju_jobs;
 mod object_store;

@@ -172,7 +172,7 @@ pub(super) const FLAGS: &[Flag] = &[
 /// The text of `--help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "Usage: decima [flags]                 serve\n       decima demo-workload [flags]   a small program to profile\n\nFlags:\n",
+        "Usage: decima [flags]                 serve\n       decima import [SOURCE...]      what a Parca or files know, into the store; see decima import --help\n       decima demo-workload [flags]   a small program to profile\n\nFlags:\n",
     );
     text.push_str(&format!("  {:<58} {}\n", "-h, --help", "Show this text."));
     for flag in FLAGS.iter().filter(|flag| !flag.hidden) {
