@@ -4,15 +4,16 @@ use std::{net::SocketAddr, time::Duration};
 
 use http::uri::PathAndQuery;
 use prost::Message;
+use tokio_stream::StreamExt;
 use tonic::{Request, Status, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
 use crate::wire::{
-    HasProfileDataResponse, InitiateUploadRequest, InitiateUploadResponse, LabelSet, MODE_MERGE,
-    MarkUploadFinishedRequest, MergeProfile, Nothing, QueryRangeRequest, QueryRangeResponse, QueryRequest,
-    QueryResponse, RawProfileSeries, RawSample, ShouldInitiateUploadRequest, ShouldInitiateUploadResponse, Target,
-    TargetsResponse, Timestamp, UploadData, UploadInfo, UploadInstructions, UploadRequest, UploadResponse,
-    WriteRawRequest,
+    ExportRequest, HasProfileDataResponse, InitiateUploadRequest, InitiateUploadResponse, LabelSet, MODE_MERGE,
+    MarkUploadFinishedRequest, MergeProfile, Nothing, ProfileType, ProfileTypesResponse, QueryRangeRequest,
+    QueryRangeResponse, QueryRequest, QueryResponse, RawProfileSeries, RawSample, ShouldInitiateUploadRequest,
+    ShouldInitiateUploadResponse, Target, TargetsResponse, Timestamp, UploadData, UploadInfo, UploadInstructions,
+    UploadRequest, UploadResponse, WriteArrowRequest, WriteRawRequest, WriteRequest,
 };
 
 const CALL_SECONDS: u64 = 30;
@@ -130,6 +131,68 @@ impl Client {
             Ok(reply) => reply.map(|reply| reply.into_inner().size),
             Err(_) => Err(Status::deadline_exceeded("no answer in time")),
         }
+    }
+
+    /// Arrow of the newer kind.
+    pub async fn write_arrow(&self, ipc_buffer: Vec<u8>) -> Result<(), Status> {
+        let path = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteArrow";
+        self.call(path, WriteArrowRequest { ipc_buffer }).await.map(|Nothing {}| ())
+    }
+
+    /// Arrow of the older kind: the samples, and the stacks that the server asks for then.
+    pub async fn write_v1(&self, samples: Vec<u8>, locations: Vec<u8>) -> Result<(), Status> {
+        let messages = [samples, locations].map(|record| WriteRequest { record });
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = PathAndQuery::from_static("/parca.profilestore.v1alpha1.ProfileStoreService/Write");
+        let codec: ProstCodec<WriteRequest, WriteRequest> = ProstCodec::default();
+        let call = async {
+            let reply = grpc.streaming(Request::new(tokio_stream::iter(messages)), path, codec).await?;
+            let mut questions = reply.into_inner();
+            let first = questions.message().await?;
+            assert!(first.is_some_and(|question| !question.record.is_empty()), "asks for stacks");
+            while questions.message().await?.is_some() {}
+            Ok(())
+        };
+        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
+    /// The first half of [`Client::write_v1`]: what is given back, once dropped, ends the call.
+    pub async fn begin_v1(&self, samples: Vec<u8>) -> Result<tonic::Streaming<WriteRequest>, Status> {
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = PathAndQuery::from_static("/parca.profilestore.v1alpha1.ProfileStoreService/Write");
+        let codec: ProstCodec<WriteRequest, WriteRequest> = ProstCodec::default();
+        let messages = tokio_stream::iter([WriteRequest { record: samples }]).chain(tokio_stream::pending());
+        let call = async {
+            let mut questions = grpc.streaming(Request::new(messages), path, codec).await?.into_inner();
+            let first = questions.message().await?;
+            assert!(first.is_some_and(|question| !question.record.is_empty()), "asks for stacks");
+            Ok(questions)
+        };
+        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
+            Ok(begun) => begun,
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
+    /// OTLP, as it was written.
+    pub async fn export(&self, request: &[u8]) -> Result<(), Status> {
+        let request = ExportRequest::decode(request).expect("an export");
+        let path = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+        self.call(path, request).await.map(|Nothing {}| ())
+    }
+
+    /// All profile types, each as a selector.
+    pub async fn types(&self) -> Result<Vec<String>, Status> {
+        let reply: ProfileTypesResponse =
+            self.call("/parca.query.v1alpha1.QueryService/ProfileTypes", Nothing {}).await?;
+        let mut types: Vec<String> = reply.types.iter().map(ProfileType::selector).collect();
+        types.sort();
+        Ok(types)
     }
 
     /// All scrape targets.

@@ -2,7 +2,8 @@
 
 use std::{
     env, fs,
-    net::{SocketAddr, TcpListener},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -139,10 +140,53 @@ impl Server {
         Server::run(command, place, address)
     }
 
+    /// A server with variables of its own in its environment.
+    pub async fn start_with(place: &Place, flags: &[&str], variables: &[(&str, &str)]) -> Server {
+        let address = free_address();
+        let mut command = Command::new(binary());
+        command.args(["--config-path", "parca.yaml", "--http-address", &address.to_string()]).args(flags);
+        command.envs(variables.iter().copied());
+        let mut server = Server::run(command, place, address);
+        server.wait_until_ready().await;
+        server
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        let (status, text) = self.http("GET", "/metrics", &[], b"");
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// One figure of [`Server::metrics`], by its name and labels as they stand there.
+    pub fn figure(&self, row: &str) -> Option<f64> {
+        let metrics = self.metrics();
+        let line = metrics.lines().find(|line| line.strip_prefix(row).is_some_and(|rest| rest.starts_with(' ')))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// A request of plain HTTP and its answer: status and body.
+    pub fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(EXIT_SECONDS))).expect("a timeout");
+        let mut head =
+            format!("{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n", self.address, body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(body)).expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
     async fn wait_until_ready(&mut self) {
         let end = Instant::now() + Duration::from_secs(READY_SECONDS);
         let client = self.client();
-        while client.has_data().await.is_err() {
+        while client.targets().await.is_err() {
             let exited = self.child.try_wait().expect("a child");
             assert!(exited.is_none(), "the server ended with {exited:?}:\n{}", self.log());
             assert!(Instant::now() < end, "not ready after {READY_SECONDS} s:\n{}", self.log());

@@ -47,6 +47,58 @@ pub struct WriteRawRequest {
     pub series: Vec<RawProfileSeries>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct WriteArrowRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub ipc_buffer: Vec<u8>,
+}
+
+/// The replies have the same form.
+#[derive(Clone, PartialEq, Message)]
+pub struct WriteRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub record: Vec<u8>,
+}
+
+/// Its parts as bytes: they differ from version to version.
+#[derive(Clone, PartialEq, Message)]
+pub struct ExportRequest {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub resource_profiles: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub dictionary: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ProfileType {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub sample_type: String,
+    #[prost(string, tag = "3")]
+    pub sample_unit: String,
+    #[prost(string, tag = "4")]
+    pub period_type: String,
+    #[prost(string, tag = "5")]
+    pub period_unit: String,
+    #[prost(bool, tag = "6")]
+    pub delta: bool,
+}
+
+impl ProfileType {
+    pub fn selector(&self) -> String {
+        let ProfileType { name, sample_type, sample_unit, period_type, period_unit, delta } = self;
+        let delta = if *delta { ":delta" } else { "" };
+        format!("{name}:{sample_type}:{sample_unit}:{period_type}:{period_unit}{delta}")
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ProfileTypesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub types: Vec<ProfileType>,
+}
+
 /// A reply without fields, or whose fields do not matter.
 #[derive(Clone, PartialEq, Message)]
 pub struct Nothing {}

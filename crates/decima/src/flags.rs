@@ -58,6 +58,8 @@ pub struct Flags {
     pub insecure_skip_verify: bool,
     pub external_label: Option<BTreeMap<String, String>>,
     pub grpc_headers: Option<BTreeMap<String, String>>,
+    /// bytes
+    pub forward_buffer_size: i64,
     pub debug_normalize_addresses: bool,
     pub iceberg_storage: bool,
     pub clickhouse_enabled: bool,
@@ -120,6 +122,7 @@ impl Default for Flags {
             insecure_skip_verify: false,
             external_label: None,
             grpc_headers: None,
+            forward_buffer_size: 1 << 30,
             debug_normalize_addresses: true,
             iceberg_storage: false,
             clickhouse_enabled: false,
@@ -138,7 +141,14 @@ impl Flags {
     /// What was given and does nothing, a sentence each.
     pub fn without_effect(&self) -> Vec<String> {
         let given = table::FLAGS.iter().filter(|flag| self.given.contains(flag.name));
-        let told = given.filter_map(|flag| flag.no_effect.map(|why| format!("--{} has no effect: {why}", flag.name)));
+        let told = given.filter_map(|flag| {
+            let why = match (self.mode.as_str(), flag.forwarding) {
+                ("all", true) => Some("profiles are kept here, not handed on"),
+                ("forwarder", _) if flag.name == "config-path" => Some("nothing is scraped and nothing is stored"),
+                _ => flag.no_effect,
+            };
+            why.map(|why| format!("--{} has no effect: {why}", flag.name))
+        });
         told.collect()
     }
 }

@@ -6,6 +6,7 @@ mod buckets;
 mod check;
 mod exit;
 mod flags;
+mod forwarding;
 mod heap;
 mod import;
 mod juju;

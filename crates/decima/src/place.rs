@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 /// Our folder in a directory that holds something else already.
 const FOLDER: &str = "decima";
 
-/// What Decima's store begins a directory with. Not `blocks`: a Parca has a folder of that name too.
-const OURS: [&str; 4] = ["LOCK", "wal", "catalog", "rejected"];
+/// What Decima's store begins a directory with, and the buffer of profiles that are handed on. Not `blocks`: a Parca has a folder of
+/// that name too.
+const OURS: [&str; 5] = ["LOCK", "wal", "catalog", "rejected", "forward"];
 
 /// The directory itself where it is missing, empty or begun by Decima. One that holds something else, such as the data of a Parca
 /// whose place Decima takes, is left as it is: `decima` in it is then ours, and stays so, that a way back finds all.

@@ -1,5 +1,6 @@
 //! `decima`: the server with everything in it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -7,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bucket::Bucket;
+use forward::{Upstream, UpstreamOptions};
 use prometheus_client::registry::Registry;
 use query::{Engine, EngineOptions};
 use scrape::config::Storage;
@@ -14,12 +16,14 @@ use scrape::{Config, Scraper};
 use server::{ListenOptions, Listener, Replay, Server, ServerOptions, Tls, TlsFiles};
 use store::{Clock, Environment, OpenReport, Store, StoreOptions};
 use symbolize::{SourceOptions, Sources, UploadOptions, Uploads};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::buckets;
 use crate::check;
 use crate::exit::Exit;
 use crate::flags::Flags;
+use crate::forwarding;
 use crate::heap;
 use crate::place;
 use crate::signals::stop_token;
@@ -35,14 +39,14 @@ const BLOCKING_THREADS_MAX: usize = 256;
 
 /// Serves until a signal asks it to stop.
 pub fn run(flags: &Flags) -> Result<(), Exit> {
-    if flags.mode != "all" {
-        let message = format!("--mode={} is not supported yet: this version forwards nothing", flags.mode);
-        return Err(Exit::Configuration(message));
-    }
     for sentence in flags.without_effect() {
         warn!("{sentence}");
     }
-    let config = check::load(&flags.config_path)?;
+    let config = match flags.mode.as_str() {
+        // what it says of buckets and targets would have no effect
+        "forwarder" => None,
+        _ => Some(check::load(&flags.config_path)?),
+    };
     // the one provider in the process; a second installation would only find the first
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -50,23 +54,56 @@ pub fn run(flags: &Flags) -> Result<(), Exit> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(|error| Exit::Failure(format!("cannot start threads: {error}")))?;
-    runtime.block_on(serve(flags, config))
+    runtime.block_on(async {
+        match config {
+            Some(config) if flags.mode == "all" => serve(flags, config).await,
+            config => forwarding::serve(flags, config).await,
+        }
+    })
+}
+
+/// Addresses that are listened on before anything else: a second server on the same port should say so at once.
+pub(crate) struct Front {
+    started: Instant,
+    listeners: Vec<Listener>,
+    addresses: Vec<(SocketAddr, String)>,
+    tls: Option<Tls>,
+}
+
+impl Front {
+    pub(crate) async fn bind(flags: &Flags, registry: &mut Registry) -> Result<Self, Exit> {
+        let started = Instant::now();
+        let failure = |error: &dyn std::fmt::Display| Exit::Failure(error.to_string());
+        let tls = tls(flags, registry)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for options in listen_options(flags, tls.as_ref()) {
+            let listener = Listener::bind(options).await.map_err(|error| failure(&error))?;
+            let address = listener.address().map_err(|error| failure(&error))?;
+            addresses.push((address, format!("{scheme}://{address}{}/", prefix(flags))));
+            listeners.push(listener);
+        }
+        Ok(Self { started, listeners, addresses, tls })
+    }
+
+    /// Answers until `stop`.
+    pub(crate) async fn serve(self, server: Server, stop: &CancellationToken) {
+        if let Some(tls) = self.tls {
+            tokio::spawn(tls.watch(stop.clone().cancelled_owned()));
+        }
+        let millis = self.started.elapsed().as_millis() as u64;
+        for (address, url) in self.addresses {
+            info!(%address, url, millis, "serving");
+        }
+        server.serve(self.listeners, stop.clone().cancelled_owned()).await;
+    }
 }
 
 async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
-    let started = Instant::now();
     let failure = |error: &dyn std::fmt::Display| Exit::Failure(error.to_string());
     let stop = stop_token().map_err(|error| failure(&error))?;
-    // before the store: a second server on the same port should say so at once
     let mut registry = Registry::default();
-    let tls = tls(flags, &mut registry)?;
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for options in listen_options(flags, tls.as_ref()) {
-        let listener = Listener::bind(options).await.map_err(|error| failure(&error))?;
-        addresses.push(listener.address().map_err(|error| failure(&error))?);
-        listeners.push(listener);
-    }
+    let front = Front::bind(flags, &mut registry).await?;
 
     let mut options = server_options(flags)?;
     let bucket = buckets::connect(&config.bucket, &mut registry).map_err(|error| failure(&error))?;
@@ -80,6 +117,7 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
     let maintenance = Maintenance::start(store.clone()).map_err(|error| failure(&error))?;
 
     let memory = store.budget().account("sources", SOURCES_BYTES);
+    options.share = share_server(flags)?;
     options.sources = Some(Arc::new(Sources::new(bucket.clone(), SourceOptions::default(), memory)));
     options.uploads = Some(Arc::new(uploads(flags, bucket, &store, clock.clone(), &mut registry)?));
     let writer = server::writer(store.clone(), clock, &options);
@@ -91,15 +129,7 @@ async fn serve(flags: &Flags, config: Config) -> Result<(), Exit> {
         .map_err(|error| failure(&error))?;
 
     let scraping = tokio::spawn(scraper.run(stop.clone()));
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    if let Some(tls) = tls {
-        tokio::spawn(tls.watch(stop.clone().cancelled_owned()));
-    }
-    let millis = started.elapsed().as_millis() as u64;
-    for address in addresses {
-        info!(%address, url = format!("{scheme}://{address}{}/", prefix(flags)), millis, "serving");
-    }
-    server.serve(listeners, stop.cancelled_owned()).await;
+    front.serve(server, &stop).await;
     if let Err(error) = scraping.await {
         error!(%error, "the scraper ended badly");
     }
@@ -140,7 +170,7 @@ fn tls(flags: &Flags, registry: &mut Registry) -> Result<Option<Tls>, Exit> {
     Tls::load(files, registry).map(Some).map_err(|error| Exit::Configuration(error.to_string()))
 }
 
-fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
+pub(crate) fn server_options(flags: &Flags) -> Result<ServerOptions, Exit> {
     let mut options = ServerOptions {
         path_prefix: prefix(flags),
         cors_origins: flags.cors_allowed_origins.clone().unwrap_or_default(),
@@ -186,13 +216,23 @@ fn uploads(
         .map_err(|error| Exit::Configuration(format!("--debuginfo-uploads-signed-url: {error}")))
 }
 
+/// Where profiles are shared, if the operator says so: Parca's default is not ours.
+fn share_server(flags: &Flags) -> Result<Option<Upstream>, Exit> {
+    let address = flags.profile_share_server.as_str();
+    if address.is_empty() || !flags.given.contains("profile-share-server") {
+        return Ok(None);
+    }
+    let wrong = |why| Exit::Configuration(format!("--profile-share-server: {why}"));
+    Upstream::new(UpstreamOptions::new(address)).map(Some).map_err(wrong)
+}
+
 /// A slash in front, none at the end; empty for none.
 fn prefix(flags: &Flags) -> String {
     let trimmed = flags.path_prefix.trim_matches('/');
     if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") }
 }
 
-fn duration(nanos: i64) -> Option<Duration> {
+pub(crate) fn duration(nanos: i64) -> Option<Duration> {
     u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
 }
 

@@ -28,5 +28,5 @@ pub use profile::pprof::{Limits, Scratch};
 
 /// Parca's `Write`: samples, the question for their stacks, the stacks.
 pub mod v1 {
-    pub use crate::parca::{ask, join, write};
+    pub use crate::parca::{ask, join, split, write};
 }

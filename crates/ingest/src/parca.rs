@@ -17,7 +17,7 @@ use crate::arrow::{Column, Stream, malformed};
 use crate::error::IngestError;
 use crate::tables::{Map, Tables, within};
 
-pub use v1::{ask, join, write};
+pub use v1::{ask, join, split, write};
 
 use frames::Frames;
 use rows::{Columns, Rows};

@@ -4,9 +4,11 @@ mod agents;
 mod debuginfo;
 mod messages;
 mod otlp;
+pub(crate) mod pass;
 mod profile_store;
 mod query;
 mod scrape;
+mod share;
 mod telemetry;
 mod view;
 
@@ -22,6 +24,7 @@ pub(crate) use otlp::{EXPORT, OtlpApi};
 pub(crate) use profile_store::ProfileStoreApi;
 pub(crate) use query::QueryApi;
 pub(crate) use scrape::ScrapeApi;
+pub(crate) use share::Share;
 pub(crate) use telemetry::TelemetryApi;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;

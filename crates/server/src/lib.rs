@@ -39,5 +39,5 @@ pub use crate::writer::{Replay, Writer};
 pub use grpc::stack::RpcLimits;
 pub use listener::{ListenError, ListenOptions, Listener};
 pub use plain::HeapProfiler;
-pub use server::{Server, ServerOptions, SetupError, serve_profiles, writer};
+pub use server::{Server, ServerOptions, SetupError, forwarding_writer, serve_profiles, writer};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -20,6 +20,7 @@ use tonic::Code;
 use crate::grpc::method::MethodLabels;
 
 pub(crate) use exposition::exposition;
+pub(crate) use forward::code_name;
 pub(crate) use process::ProcessCollector;
 pub(crate) use senders::SenderMetrics;
 pub(crate) use store::StoreCollector;
@@ -122,27 +123,4 @@ fn rpc_labels(method: &MethodLabels) -> RpcLabels {
 fn handled_labels(labels: &RpcLabels, code: Code) -> HandledLabels {
     let RpcLabels { grpc_method, grpc_service, grpc_type } = labels.clone();
     HandledLabels { grpc_code: code_name(code), grpc_method, grpc_service, grpc_type }
-}
-
-/// As grpc-go spells it, in metrics and in messages.
-pub(crate) fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
-    }
 }

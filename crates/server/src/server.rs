@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
+use forward::{Forwarder, Upstream};
 use http::Request;
 use ingest::Limits;
 use prometheus_client::registry::Registry;
 use query::Engine;
-use store::{Clock, Store};
+use store::{Budget, Clock, Store};
 use symbolize::{Sources, Uploads};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +22,7 @@ use tonic_health::server::HealthReporter;
 use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::api::{
-    Agents, AgentsApi, DebuginfoApi, EXPORT, OtlpApi, ProfileStoreApi, QueryApi, ScrapeApi, TelemetryApi,
+    Agents, AgentsApi, DebuginfoApi, EXPORT, OtlpApi, ProfileStoreApi, QueryApi, ScrapeApi, Share, TelemetryApi, pass,
 };
 use crate::front::{Front, Plain};
 use crate::grpc::method::Methods;
@@ -66,6 +68,8 @@ pub struct ServerOptions {
     pub uploads: Option<Arc<Uploads>>,
     /// Source files beside the lines that a report shows.
     pub sources: Option<Arc<Sources>>,
+    /// The server that profiles are shared on; with nobody without.
+    pub share: Option<Upstream>,
 }
 
 impl Default for ServerOptions {
@@ -84,6 +88,7 @@ impl Default for ServerOptions {
             heap_profiler: None,
             uploads: None,
             sources: None,
+            share: None,
         }
     }
 }
@@ -101,6 +106,19 @@ pub fn writer(store: Arc<Store>, clock: Arc<dyn Clock>, options: &ServerOptions)
     Writer::new(store, clock, options.ingest, workers, memory)
 }
 
+/// The same where profiles are handed on. `labels` are added to profiles that are scraped.
+pub fn forwarding_writer(
+    forwarder: Forwarder,
+    labels: Vec<(String, String)>,
+    clock: Arc<dyn Clock>,
+    memory: &Budget,
+    options: &ServerOptions,
+) -> Writer {
+    let workers = Workers::new("write", options.writes_at_once, options.waiting_max);
+    let memory = memory.account("batches", options.batch_bytes);
+    Writer::forwarding(forwarder, labels, clock, options.ingest, workers, memory)
+}
+
 impl Server {
     /// Registers its metrics in `registry` and shows all of it under `/metrics`.
     pub fn new(
@@ -111,53 +129,82 @@ impl Server {
         scraper: scrape::Handle,
         mut registry: Registry,
     ) -> Result<Self, SetupError> {
-        let pool = proto::pool().map_err(|error| SetupError(format!("descriptors: {error}")))?;
-        let methods = Methods::new(&pool);
-        let metrics = RpcMetrics::register(&mut registry, methods.all());
-        registry.register_collector(Box::new(ProcessCollector));
         registry.register_collector(Box::new(StoreCollector::new(store.clone())));
-
-        let (health, health_service) = tonic_health::server::health_reporter();
-        let agents = Agents::default();
-        agents.register(&mut registry);
         // the front has refused larger ones already, with the code that clients expect
         let message_bytes = options.limits.message_bytes + 1;
         let query = QueryApi {
             engine,
-            sources: options.sources,
+            sources: options.sources.clone(),
             workers: Workers::new("query", options.queries_at_once, options.waiting_max),
             reply_bytes_max: options.limits.message_bytes,
+            share: options.share.clone().map(|upstream| Share::new(upstream, &mut registry)),
         };
+        let services = Routes::new(
+            QueryServiceServer::new(query)
+                .max_decoding_message_size(message_bytes)
+                .accept_compressed(CompressionEncoding::Gzip),
+        )
+        .add_service(
+            DebuginfoServiceServer::new(DebuginfoApi(options.uploads.clone()))
+                .max_decoding_message_size(message_bytes)
+                .accept_compressed(CompressionEncoding::Gzip),
+        );
+        Self::assemble(options, store.budget(), services.into_axum_router(), writer, scraper, registry)
+    }
+
+    /// A server that hands on what comes in: it answers no queries, and debuginfo is the other server's affair.
+    pub fn forwarding(
+        options: ServerOptions,
+        upstream: Upstream,
+        memory: &Budget,
+        writer: Writer,
+        scraper: scrape::Handle,
+        registry: Registry,
+    ) -> Result<Self, SetupError> {
+        let pass = move |request: Request<Body>| pass::answer(upstream.clone(), request);
+        let services = Router::new().route(pass::DEBUGINFO, axum::routing::post(pass));
+        Self::assemble(options, memory, services, writer, scraper, registry)
+    }
+
+    /// `services` and those that every server has, behind one front.
+    fn assemble(
+        options: ServerOptions,
+        memory: &Budget,
+        services: Router,
+        writer: Writer,
+        scraper: scrape::Handle,
+        mut registry: Registry,
+    ) -> Result<Self, SetupError> {
+        let pool = proto::pool().map_err(|error| SetupError(format!("descriptors: {error}")))?;
+        let methods = Methods::new(&pool);
+        let metrics = RpcMetrics::register(&mut registry, methods.all());
+        registry.register_collector(Box::new(ProcessCollector));
+
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let agents = Agents::default();
+        agents.register(&mut registry);
+        let message_bytes = options.limits.message_bytes + 1;
         let reflection = Reflection::new(pool.clone());
         let otlp = OtlpApi { writer: writer.clone(), agents: agents.clone(), message_bytes_max: message_bytes };
         let routes = Routes::new(health_service)
-            .add_service(
-                QueryServiceServer::new(query)
-                    .max_decoding_message_size(message_bytes)
-                    .accept_compressed(CompressionEncoding::Gzip),
-            )
             .add_service(
                 ProfileStoreServiceServer::new(ProfileStoreApi { writer, agents: agents.clone() })
                     .max_decoding_message_size(message_bytes)
                     .accept_compressed(CompressionEncoding::Gzip),
             )
             .add_service(AgentsServiceServer::new(AgentsApi(agents)))
-            .add_service(
-                DebuginfoServiceServer::new(DebuginfoApi(options.uploads))
-                    .max_decoding_message_size(message_bytes)
-                    .accept_compressed(CompressionEncoding::Gzip),
-            )
             .add_service(ScrapeServiceServer::new(ScrapeApi(scraper)))
             .add_service(TelemetryServiceServer::new(TelemetryApi))
             .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
             .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection));
         let export = move |request: Request<Body>| otlp.clone().answer(request);
-        let routes = routes.into_axum_router().route(EXPORT, axum::routing::post(export)).fallback({
+        let routes = routes.into_axum_router().route(EXPORT, axum::routing::post(export));
+        let routes = routes.reset_fallback().merge(services.reset_fallback()).fallback({
             let pool = pool.clone();
             move |request: Request<Body>| unimplemented::answer(pool.clone(), request)
         });
 
-        let memory = store.budget().account("requests", options.request_bytes);
+        let memory = memory.account("requests", options.request_bytes);
         let grpc = GrpcStack::new(routes, methods, metrics, options.limits.clone(), memory);
         let gateway = Gateway::new(&pool, grpc.clone(), options.limits.message_bytes);
         let otlp = OtlpHttp::new(&pool, grpc.clone(), options.limits.message_bytes)

@@ -4,6 +4,7 @@ mod bad_input;
 mod debuginfo;
 mod protocols;
 mod pushed;
+mod share;
 mod stopping;
 mod tls;
 

@@ -1,19 +1,26 @@
 //! The one way into the store: bytes become a batch, batch and bytes become durable. Pushed and scraped profiles
-//! alike take it, and replay takes its first half.
+//! alike take it, and replay takes its first half. Where profiles are handed on to another server the bytes go, as they were
+//! received, into the buffer before it: what is refused there is refused here, before anybody waits for it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use forward::forwarder::{field_1, pair};
+use forward::{Forwarder, Method};
 use ingest::{IngestError, IngestErrorKind, Limits, Otlp, Scratch};
 use profile::Batch;
+use prost::Message;
 use scrape::{Scraped, Sink, SinkError, Written};
 use store::{Account, Clock, Kind, Record, ReplayDecoder, Store, StoreError};
 use tonic::{Code, Status};
 
 use crate::grpc::lease::refused;
 use crate::grpc::stack::overloaded_for;
+use crate::proto::parca::profilestore::v1alpha1::{
+    ExecutableInfo, Label, LabelSet, RawProfileSeries, RawSample, WriteRawRequest,
+};
 use crate::work::Workers;
 
 /// [`Record::version`]: of the rules by which a payload becomes a batch.
@@ -54,14 +61,16 @@ pub(crate) struct Incoming {
     /// Of a pprof, `__name__` included; the others bring their own.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) payload: Bytes,
-    /// How many executables the sender described; must be none, or one per mapping.
-    pub(crate) executables: usize,
+    /// The executables that the sender described; must be none, or one per mapping.
+    pub(crate) executables: Vec<ExecutableInfo>,
+    /// What the sender says of its addresses: handed on, and nothing else.
+    pub(crate) normalized: bool,
 }
 
 impl Incoming {
     /// A message that says all about itself.
     pub(crate) fn message(format: Format, payload: Bytes) -> Self {
-        Self { format, labels: Vec::new(), payload, executables: 0 }
+        Self { format, labels: Vec::new(), payload, executables: Vec::new(), normalized: false }
     }
 }
 
@@ -71,8 +80,18 @@ pub struct Writer {
     inner: Arc<Inner>,
 }
 
+/// What becomes of a write.
+enum Destination {
+    Store(Arc<Store>),
+    /// `labels`: added to profiles that are scraped, where they have none of that name.
+    Forward {
+        forwarder: Forwarder,
+        labels: Vec<(String, String)>,
+    },
+}
+
 struct Inner {
-    store: Arc<Store>,
+    destination: Destination,
     clock: Arc<dyn Clock>,
     limits: Limits,
     workers: Workers,
@@ -92,7 +111,19 @@ impl Writer {
         workers: Workers,
         memory: Account,
     ) -> Self {
-        Self { inner: Arc::new(Inner { store, clock, limits, workers, memory }) }
+        Self { inner: Arc::new(Inner { destination: Destination::Store(store), clock, limits, workers, memory }) }
+    }
+
+    pub(crate) fn forwarding(
+        forwarder: Forwarder,
+        labels: Vec<(String, String)>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        workers: Workers,
+        memory: Account,
+    ) -> Self {
+        let destination = Destination::Forward { forwarder, labels };
+        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory }) }
     }
 
     /// All of `incoming` durable, or an error and none of it accepted.
@@ -120,10 +151,11 @@ impl Inner {
     fn write(&self, incoming: Vec<Incoming>, sender: &str, receive_time: Option<i64>) -> Result<Accepted, Status> {
         let receive_time = receive_time.unwrap_or_else(|| self.clock.now_ns());
         let mut writes = Vec::with_capacity(incoming.len());
+        let mut on = Vec::new();
         let mut accepted = Accepted::default();
         // what the batches hold until the store has them
         let mut lease = self.memory.empty_lease();
-        for Incoming { format, labels, payload, executables } in incoming {
+        for Incoming { format, labels, payload, executables, normalized } in incoming {
             let record = Record {
                 kind: format as u8,
                 version: RULES_VERSION,
@@ -135,21 +167,78 @@ impl Inner {
             };
             let Otlp { batch, rejected, reason } = decode(format, &record, &self.limits).map_err(ingest_status)?;
             let mappings = batch.symbols.mappings.len();
-            if executables > 0 && executables != mappings {
+            if !executables.is_empty() && executables.len() != mappings {
+                let infos = executables.len();
                 return Err(Status::invalid_argument(format!(
-                    "invalid profile: profile has {mappings} mappings but {executables} executable infos"
+                    "invalid profile: profile has {mappings} mappings but {infos} executable infos"
                 )));
             }
             lease.grow(batch_bytes(&batch)).map_err(refused)?;
             accepted.samples += batch.samples.stack.len() as u64;
             (accepted.rejected, accepted.reason) = (accepted.rejected + rejected, reason);
-            writes.push((record, batch));
+            match &self.destination {
+                Destination::Store(_) => writes.push((record, batch)),
+                Destination::Forward { .. } => on.push(On { format, record, executables, normalized }),
+            }
         }
-        if !writes.is_empty() {
-            self.store.write(writes).map_err(store_status)?;
+        match &self.destination {
+            Destination::Store(store) if !writes.is_empty() => store.write(writes).map_err(store_status)?,
+            Destination::Forward { forwarder, .. } if !on.is_empty() => {
+                let (method, message) = message(on)?;
+                forwarder.push(method, message).map_err(store_status)?;
+            }
+            _ => {}
         }
         Ok(accepted)
     }
+}
+
+/// A sound profile that goes on.
+struct On {
+    format: Format,
+    record: Record,
+    executables: Vec<ExecutableInfo>,
+    normalized: bool,
+}
+
+/// What one call brought, as one call again.
+fn message(on: Vec<On>) -> Result<(Method, Vec<Bytes>), Status> {
+    let Some(format) = on.first().map(|on| on.format) else { return Err(Status::internal("nothing to hand on")) };
+    if format == Format::Pprof {
+        return Ok((Method::WriteRaw, vec![write_raw(on).encode_to_vec().into()]));
+    }
+    let [On { record: Record { payload, .. }, .. }] = &on[..] else {
+        return Err(Status::internal("several messages in one call"));
+    };
+    let payload = payload.clone();
+    Ok(match format {
+        Format::ArrowV2 => (Method::WriteArrow, field_1(payload)),
+        Format::ArrowV1 => {
+            let (samples, locations) = ingest::v1::split(&payload).map_err(ingest_status)?;
+            let [samples, locations] = [samples, locations].map(|part| field_1(payload.slice_ref(part)));
+            (Method::Write, pair(samples, locations))
+        }
+        Format::Otlp | Format::Pprof => (Method::Export, vec![payload]),
+    })
+}
+
+/// Profiles that stand one after the other and have the same labels are one series again.
+fn write_raw(on: Vec<On>) -> WriteRawRequest {
+    let mut request = WriteRawRequest { normalized: on.iter().any(|on| on.normalized), ..WriteRawRequest::default() };
+    let mut last: Option<Vec<(String, String)>> = None;
+    for On { record: Record { labels, payload, .. }, executables, .. } in on {
+        let sample = RawSample { raw_profile: payload, executable_info: executables };
+        match request.series.last_mut() {
+            Some(series) if last.as_ref() == Some(&labels) => series.samples.push(sample),
+            _ => {
+                let set = labels.iter().map(|(name, value)| Label { name: name.clone(), value: value.clone() });
+                let labels_of = Some(LabelSet { labels: set.collect() });
+                request.series.push(RawProfileSeries { labels: labels_of, samples: vec![sample] });
+                last = Some(labels);
+            }
+        }
+    }
+    request
 }
 
 /// `limits` are those of a pprof; messages of stamped samples have their own.
@@ -202,8 +291,13 @@ impl ReplayDecoder for Replay {
 
 impl Sink for Writer {
     async fn write(&self, scraped: Scraped) -> Result<Written, SinkError> {
-        let Scraped { job, labels, body, receive_time_ns, normalized_addresses: _ } = scraped;
-        let incoming = Incoming { format: Format::Pprof, labels, payload: body, executables: 0 };
+        let Scraped { job, mut labels, body, receive_time_ns, normalized_addresses: normalized } = scraped;
+        if let Destination::Forward { labels: external, .. } = &self.inner.destination {
+            let missing = external.iter().filter(|(name, _)| labels.iter().all(|(known, _)| known != name));
+            let missing: Vec<_> = missing.cloned().collect();
+            labels.extend(missing);
+        }
+        let incoming = Incoming { format: Format::Pprof, labels, payload: body, executables: Vec::new(), normalized };
         match Writer::write(self, vec![incoming], job, Some(receive_time_ns), None).await {
             Ok(accepted) => Ok(Written { samples: accepted.samples }),
             Err(status) => {

@@ -4,6 +4,7 @@ mod bad_input;
 mod charm_metrics;
 mod crash;
 mod first_minute;
+mod forward;
 mod import;
 mod juju_jobs;
 mod object_store;

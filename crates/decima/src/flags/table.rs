@@ -14,6 +14,8 @@ pub(super) struct Flag {
     pub(super) hidden: bool,
     /// Why giving it changes nothing, if so.
     pub(super) no_effect: Option<&'static str>,
+    /// It says how profiles are handed on, and nothing where they are kept.
+    pub(super) forwarding: bool,
 }
 
 type Field<T> = fn(&mut Flags) -> &mut T;
@@ -32,7 +34,7 @@ pub(super) enum Kind {
 }
 
 const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { name, kind, help, environment: None, hidden: false, no_effect: None }
+    Flag { name, kind, help, environment: None, hidden: false, no_effect: None, forwarding: false }
 }
 
 impl Flag {
@@ -46,6 +48,11 @@ impl Flag {
         self
     }
 
+    const fn forwarding(mut self) -> Self {
+        self.forwarding = true;
+        self
+    }
+
     const fn no_effect(mut self, why: &'static str) -> Self {
         self.no_effect = Some(why);
         self
@@ -54,7 +61,6 @@ impl Flag {
 
 const ALWAYS: &str = "what is acknowledged is always on disk";
 const SYMBOLS: &str = "this version does not symbolize yet";
-const FORWARD: &str = "this version does not forward profiles yet";
 const TRACES: &str = "this version does not export traces";
 const GO_ONLY: &str = "it belongs to the Go runtime";
 const LAYOUT: &str = "the block format has no such setting";
@@ -64,7 +70,11 @@ use Kind::{Bool, Choice, Duration, Int, List, Map, Text};
 
 pub(super) const FLAGS: &[Flag] = &[
     flag("config-path", Text(|f| &mut f.config_path), "Path of the configuration file."),
-    flag("mode", Choice(&["all", "scraper-only", "forwarder"], |f| &mut f.mode), "What to run; only `all` so far."),
+    flag(
+        "mode",
+        Choice(&["all", "scraper-only", "forwarder"], |f| &mut f.mode),
+        "Keep profiles, or hand them on: what is scraped and pushed, or what is pushed.",
+    ),
     flag(
         "http-address",
         Text(|f| &mut f.http_address),
@@ -143,18 +153,29 @@ pub(super) const FLAGS: &[Flag] = &[
         "Time for one of them.",
     )
     .no_effect(SYMBOLS),
-    flag("profile-share-server", Text(|f| &mut f.profile_share_server), "Server to share profiles on.")
-        .no_effect("this version does not share profiles yet"),
-    flag("store-address", Text(|f| &mut f.store_address), "Server to forward profiles to.").no_effect(FORWARD),
-    flag("bearer-token", Text(|f| &mut f.bearer_token), "Token to forward with.")
+    flag(
+        "profile-share-server",
+        Text(|f| &mut f.profile_share_server),
+        "Server to share profiles on, host:port, over TLS. Not given: with nobody.",
+    ),
+    flag("store-address", Text(|f| &mut f.store_address), "Server to hand profiles on to, host:port.").forwarding(),
+    flag("bearer-token", Text(|f| &mut f.bearer_token), "Token to hand them on with.")
         .environment("PARCA_BEARER_TOKEN")
-        .no_effect(FORWARD),
-    flag("bearer-token-file", Text(|f| &mut f.bearer_token_file), "File with that token.").no_effect(FORWARD),
-    flag("insecure", Bool(|f| &mut f.insecure), "Forward without TLS.").no_effect(FORWARD),
-    flag("insecure-skip-verify", Bool(|f| &mut f.insecure_skip_verify), "Forward without checking certificates.")
-        .no_effect(FORWARD),
-    flag("external-label", Map(|f| &mut f.external_label), "Labels to add when forwarding.").no_effect(FORWARD),
-    flag("grpc-headers", Map(|f| &mut f.grpc_headers), "Headers to add when forwarding.").no_effect(FORWARD),
+        .forwarding(),
+    flag("bearer-token-file", Text(|f| &mut f.bearer_token_file), "File with that token, read again for every call.")
+        .forwarding(),
+    flag("insecure", Bool(|f| &mut f.insecure), "Hand profiles on without TLS.").forwarding(),
+    flag("insecure-skip-verify", Bool(|f| &mut f.insecure_skip_verify), "Take any certificate of that server.")
+        .forwarding(),
+    flag("external-label", Map(|f| &mut f.external_label), "Labels that profiles get which are scraped and handed on.")
+        .forwarding(),
+    flag("grpc-headers", Map(|f| &mut f.grpc_headers), "Headers to hand profiles on with.").forwarding(),
+    flag(
+        "forward-buffer-size",
+        Int(|f| &mut f.forward_buffer_size),
+        "Bytes on disk of profiles that wait for that server; over it they are refused.",
+    )
+    .forwarding(),
     flag("debug-normalize-addresses", Bool(|f| &mut f.debug_normalize_addresses), "").hidden().no_effect(SYMBOLS),
     flag("iceberg-storage", Bool(|f| &mut f.iceberg_storage), "").hidden().no_effect(OTHER_STORE),
     flag("clickhouse-enabled", Bool(|f| &mut f.clickhouse_enabled), "").hidden().no_effect(OTHER_STORE),

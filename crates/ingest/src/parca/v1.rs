@@ -63,14 +63,18 @@ pub fn join(samples: &[u8], locations: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Decodes what [`join`] made. Errors have the codes of Parca's Write; times, labels and types are as in
-/// [`super::write_arrow`]. A function keeps the name that the sender gave it.
-pub fn write(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Batch, IngestError> {
+/// What [`join`] made into one: the samples, and their stacks.
+pub fn split(payload: &[u8]) -> Result<(&[u8], &[u8]), IngestError> {
     let torn = || malformed("a write's samples and stacks are not where they should be");
     let (length, rest) = payload.split_first_chunk::<8>().ok_or_else(torn)?;
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| torn())?;
-    let (samples, locations) = rest.split_at_checked(length).ok_or_else(torn)?;
+    rest.split_at_checked(length).ok_or_else(torn)
+}
 
+/// Decodes what [`join`] made. Errors have the codes of Parca's Write; times, labels and types are as in
+/// [`super::write_arrow`]. A function keeps the name that the sender gave it.
+pub fn write(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Batch, IngestError> {
+    let (samples, locations) = split(payload)?;
     let samples = open(samples, limits)?;
     let locations =
         Stream::read(locations, limits.unpacked_bytes).map_err(|error| error.within("failed to create reader"))?;

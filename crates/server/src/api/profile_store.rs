@@ -29,10 +29,10 @@ impl ProfileStoreService for ProfileStoreApi {
         let pushing = Pushing::begin(&request, "pprof");
         let deadline = deadline(&request);
         let address = address(&request);
-        // `tenant` and `normalized` are ignored, as in Parca
-        let series = request.into_inner().series;
+        // `tenant` is ignored, as in Parca
+        let WriteRawRequest { series, normalized, .. } = request.into_inner();
         let agent = agent_id(&series, &address);
-        let written = match incoming(series) {
+        let written = match incoming(series, normalized) {
             Ok(incoming) => self.writer.write(incoming, address, None, deadline).await,
             Err(status) => Err(status),
         };
@@ -109,19 +109,19 @@ fn agent_id(series: &[RawProfileSeries], address: &str) -> String {
 }
 
 /// Labels are checked even of a series that brings no profile.
-fn incoming(series: Vec<RawProfileSeries>) -> Result<Vec<Incoming>, Status> {
+fn incoming(series: Vec<RawProfileSeries>, normalized: bool) -> Result<Vec<Incoming>, Status> {
     let mut incoming = Vec::new();
     for RawProfileSeries { labels, samples } in series {
         let labels: Vec<(String, String)> =
             labels.unwrap_or_default().labels.into_iter().map(|label| (label.name, label.value)).collect();
         ingest::check_labels(&labels).map_err(ingest_status)?;
         for RawSample { raw_profile, executable_info } in samples {
-            let executables = executable_info.len();
             incoming.push(Incoming {
                 format: Format::Pprof,
                 labels: labels.clone(),
                 payload: raw_profile,
-                executables,
+                executables: executable_info,
+                normalized,
             });
         }
     }

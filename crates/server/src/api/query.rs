@@ -12,6 +12,7 @@ use query::{
 use symbolize::{SourceError, Sources};
 use tonic::{Request, Response, Status};
 
+use super::share::Share;
 use super::view::view;
 use super::{deadline, messages, nanos, timestamp, unimplemented};
 use crate::arrow;
@@ -29,6 +30,8 @@ pub(crate) struct QueryApi {
     pub(crate) workers: Workers,
     /// Of one reply, in bytes.
     pub(crate) reply_bytes_max: usize,
+    /// `None`: profiles are shared with nobody.
+    pub(crate) share: Option<Share>,
 }
 
 impl QueryApi {
@@ -48,6 +51,39 @@ impl QueryApi {
 }
 
 impl QueryApi {
+    async fn report(&self, mut request: QueryRequest, deadline: Option<Instant>) -> Result<QueryResponse, Status> {
+        let reference = request.source_reference.take();
+        let plain = plain_query(request, reference.as_ref())?;
+        plain.check().map_err(status)?;
+        if let Some(reference) = reference.as_ref().filter(|reference| reference.source_only) {
+            return self.source_exists(&reference.build_id).await;
+        }
+        let sources = self.sources.clone().zip(reference);
+        let runtime = tokio::runtime::Handle::current();
+        let encode = move |engine: &Engine, context: &Context| {
+            let reply = engine.query(context, &plain)?;
+            let mut response = response(reply);
+            if let Ok(QueryResponse { report: Some(query_response::Report::Source(source)), .. }) = &mut response
+                && let Some((sources, SourceReference { build_id, filename, .. })) = &sources
+            {
+                match runtime.block_on(sources.find(build_id, filename, &|| context.go_on())) {
+                    Ok(text) => source.source = text.map_or_else(String::new, utf8),
+                    Err(SourceError::GivenUp) => context.check()?,
+                    Err(error) => response = Err(source_status(error)),
+                }
+            }
+            Ok(response)
+        };
+        let response = self.ask(deadline, encode).await??;
+        let bytes = prost::Message::encoded_len(&response);
+        let max = self.reply_bytes_max;
+        if bytes > max {
+            let message = format!("grpc: trying to send message larger than max ({bytes} vs. {max}): ask for less");
+            return Err(Status::resource_exhausted(message));
+        }
+        Ok(response)
+    }
+
     /// Parca's answer to whether there are sources: an empty report, or an error.
     async fn source_exists(&self, build_id: &str) -> Result<QueryResponse, Status> {
         let exist = match &self.sources {
@@ -96,37 +132,7 @@ impl QueryService for QueryApi {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let deadline = deadline(&request);
-        let mut request = request.into_inner();
-        let reference = request.source_reference.take();
-        let plain = plain_query(request, reference.as_ref())?;
-        plain.check().map_err(status)?;
-        if let Some(reference) = reference.as_ref().filter(|reference| reference.source_only) {
-            return self.source_exists(&reference.build_id).await.map(Response::new);
-        }
-        let sources = self.sources.clone().zip(reference);
-        let runtime = tokio::runtime::Handle::current();
-        let encode = move |engine: &Engine, context: &Context| {
-            let reply = engine.query(context, &plain)?;
-            let mut response = response(reply);
-            if let Ok(QueryResponse { report: Some(query_response::Report::Source(source)), .. }) = &mut response
-                && let Some((sources, SourceReference { build_id, filename, .. })) = &sources
-            {
-                match runtime.block_on(sources.find(build_id, filename, &|| context.go_on())) {
-                    Ok(text) => source.source = text.map_or_else(String::new, utf8),
-                    Err(SourceError::GivenUp) => context.check()?,
-                    Err(error) => response = Err(source_status(error)),
-                }
-            }
-            Ok(response)
-        };
-        let response = self.ask(deadline, encode).await??;
-        let bytes = prost::Message::encoded_len(&response);
-        let max = self.reply_bytes_max;
-        if bytes > max {
-            let message = format!("grpc: trying to send message larger than max ({bytes} vs. {max}): ask for less");
-            return Err(Status::resource_exhausted(message));
-        }
-        Ok(Response::new(response))
+        self.report(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn series(&self, _: Request<SeriesRequest>) -> Result<Response<SeriesResponse>, Status> {
@@ -169,8 +175,24 @@ impl QueryService for QueryApi {
         Ok(Response::new(ValuesResponse { label_values, warnings: Vec::new() }))
     }
 
-    async fn share_profile(&self, _: Request<ShareProfileRequest>) -> Result<Response<ShareProfileResponse>, Status> {
-        unimplemented("ShareProfile")
+    async fn share_profile(
+        &self,
+        request: Request<ShareProfileRequest>,
+    ) -> Result<Response<ShareProfileResponse>, Status> {
+        let deadline = deadline(&request);
+        let share = self.share.as_ref().ok_or_else(Share::off)?;
+        let ShareProfileRequest { query_request, description } = request.into_inner();
+        let description = share.description(description)?;
+        let missing = || Status::invalid_argument("query_request is missing: it says which profile to share");
+        let mut query = query_request.ok_or_else(missing)?;
+        query.report_type = query_request::ReportType::Pprof as i32;
+        match self.report(query, deadline).await?.report {
+            Some(query_response::Report::Pprof(profile)) => {
+                let link = share.upload(profile, description, deadline).await?;
+                Ok(Response::new(ShareProfileResponse { link }))
+            }
+            _ => Err(Status::not_found("there is no profile to share")),
+        }
     }
 
     async fn has_profile_data(

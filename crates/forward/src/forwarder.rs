@@ -1,0 +1,342 @@
+//! Hands on what comes in: into the spool, and from there to the other server, the oldest first and one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::uri::PathAndQuery;
+use store::{Clock, Kind, Random, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+use crate::metrics::Metrics;
+use crate::spool::{Entry, Spool};
+use crate::upstream::Upstream;
+
+/// Before the second attempt; each further one waits twice as long.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Of one call. A server that is alive answers faster even if its disk is slow.
+const CALL_MAX: Duration = Duration::from_secs(60);
+
+/// `INTERNAL` and `UNKNOWN` say neither that the message is bad nor that trying again helps: it is tried so often.
+const ATTEMPTS_IN_DOUBT: u32 = 10;
+
+/// What is under way when a stop is asked for may take so long, so that it need not be repeated.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// What is handed on. The numbers are [`Entry::kind`] and stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    WriteRaw = 1,
+    WriteArrow = 2,
+    /// Two messages: see [`pair`].
+    Write = 3,
+    Export = 4,
+}
+
+impl Method {
+    pub(crate) const ALL: [Self; 4] = [Self::WriteRaw, Self::WriteArrow, Self::Write, Self::Export];
+
+    fn of(kind: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| *method as u32 == kind)
+    }
+
+    /// As metrics and files name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::WriteRaw => "WriteRaw",
+            Self::WriteArrow => "WriteArrow",
+            Self::Write => "Write",
+            Self::Export => "Export",
+        }
+    }
+
+    fn path(self) -> PathAndQuery {
+        PathAndQuery::from_static(match self {
+            Self::WriteRaw => "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw",
+            Self::WriteArrow => "/parca.profilestore.v1alpha1.ProfileStoreService/WriteArrow",
+            Self::Write => "/parca.profilestore.v1alpha1.ProfileStoreService/Write",
+            Self::Export => "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
+        })
+    }
+}
+
+/// Two messages of one exchange as the parts of one: what [`Method::Write`] takes.
+pub fn pair(first: Vec<Bytes>, second: Vec<Bytes>) -> Vec<Bytes> {
+    let length: u64 = first.iter().map(|part| part.len() as u64).sum();
+    let mut parts = vec![Bytes::copy_from_slice(&length.to_le_bytes())];
+    parts.extend(first);
+    parts.extend(second);
+    parts
+}
+
+/// What [`pair`] made.
+fn unpaired(mut payload: Bytes) -> Option<[Bytes; 2]> {
+    let length = usize::try_from(payload.try_get_u64_le().ok()?).ok()?;
+    (length <= payload.len()).then(|| {
+        let second = payload.split_off(length);
+        [payload, second]
+    })
+}
+
+/// A message of protocol buffers that has `value` in its field 1, without a copy of it.
+pub fn field_1(value: Bytes) -> Vec<Bytes> {
+    let mut head = BytesMut::with_capacity(11);
+    head.put_u8(1 << 3 | 2);
+    let mut len = value.len();
+    while len >= 0x80 {
+        head.put_u8(len as u8 | 0x80);
+        len >>= 7;
+    }
+    head.put_u8(len as u8);
+    vec![head.freeze(), value]
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Forwarder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    spool: Spool,
+    upstream: Upstream,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    metrics: Metrics,
+    arrived: Notify,
+}
+
+/// What an answer means for the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The same message may be taken later.
+    Later,
+    /// Nobody can tell.
+    Doubt,
+    /// It will never be taken.
+    Never,
+}
+
+impl Forwarder {
+    pub fn new(
+        spool: Spool,
+        upstream: Upstream,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+    ) -> Self {
+        let forwarder =
+            Self { inner: Arc::new(Inner { spool, upstream, clock, random, metrics, arrived: Notify::new() }) };
+        forwarder.inner.show();
+        forwarder
+    }
+
+    /// The connection, for calls that are handed on at once.
+    pub fn upstream(&self) -> &Upstream {
+        &self.inner.upstream
+    }
+
+    /// Takes a message, in parts, to be handed on. Durable when it returns; blocks.
+    pub fn push(&self, method: Method, message: Vec<Bytes>) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let appended = inner.spool.append(inner.clock.now_ns(), method as u32, message);
+        match &appended {
+            Ok(()) => {
+                inner.show();
+                inner.arrived.notify_one();
+            }
+            Err(_) => inner.metrics.not_taken(),
+        }
+        appended
+    }
+
+    /// Hands on until `stop`. What is left then is handed on by the next process.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let arrived = self.inner.arrived.notified();
+            match self.blocking(|inner| inner.spool.next()).await {
+                Ok(Some(entry)) => self.hand_on(entry, &stop).await,
+                Ok(None) => {
+                    self.inner.metrics.oldest(0);
+                    tokio::select! {
+                        () = arrived => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, "the forward buffer cannot be read; it is tried again");
+                    pause(BACKOFF_MAX, &stop).await;
+                }
+            }
+        }
+        let left = self.inner.spool.status().entries;
+        if left > 0 {
+            info!(messages = left, "messages stay in the forward buffer; they are handed on after the next start");
+        }
+    }
+
+    async fn hand_on(&self, entry: Entry, stop: &CancellationToken) {
+        let inner = &self.inner;
+        inner.metrics.oldest(entry.time);
+        let Some(method) = Method::of(entry.kind) else {
+            warn!(kind = entry.kind, "a message in the forward buffer is from a newer version; it is set aside");
+            return self.end(entry, None).await;
+        };
+        let (mut attempts, mut backoff) = (0, BACKOFF_FIRST);
+        loop {
+            let answer = tokio::select! {
+                answer = self.send(method, &entry) => answer,
+                () = async { stop.cancelled().await; tokio::time::sleep(STOP_MAX).await } => return,
+            };
+            attempts += 1;
+            let Err(status) = answer else {
+                if attempts > 1 {
+                    info!(server = inner.upstream.address(), attempts, "the server takes messages again");
+                }
+                inner.metrics.sent(method);
+                return self.end(entry, None).await;
+            };
+            inner.metrics.failed(status.code());
+            let verdict = match verdict(&status) {
+                Verdict::Doubt if attempts >= ATTEMPTS_IN_DOUBT => Verdict::Never,
+                verdict => verdict,
+            };
+            if verdict == Verdict::Never {
+                warn!(method = method.name(), %status, attempts, "the server refuses a message for good; it is set aside");
+                inner.metrics.refused(method);
+                return self.end(entry, Some(method)).await;
+            }
+            if attempts == 1 {
+                warn!(server = inner.upstream.address(), %status, "the server takes nothing; messages wait in the forward buffer");
+            }
+            let wait = jittered(backoff, inner.random.u64().unwrap_or(0)).max(asked_for(&status));
+            backoff = (2 * backoff).min(BACKOFF_MAX);
+            if pause(wait, stop).await {
+                return;
+            }
+        }
+    }
+
+    async fn send(&self, method: Method, entry: &Entry) -> Result<(), Status> {
+        let (upstream, path) = (&self.inner.upstream, method.path());
+        match method {
+            Method::Write => {
+                let torn = || Status::invalid_argument("the two messages of a write are not where they should be");
+                let [first, second] = unpaired(entry.payload.clone()).ok_or_else(torn)?;
+                upstream.exchange(path, vec![first, second], CALL_MAX).await
+            }
+            _ => upstream.call(path, entry.payload.clone(), CALL_MAX).await.map(drop),
+        }
+    }
+
+    /// Done with `entry`; kept aside under the name of `refused` where it was.
+    async fn end(&self, entry: Entry, refused: Option<Method>) {
+        let ended = self.blocking(move |inner| match refused {
+            Some(method) => inner.spool.set_aside(&entry, method.name()),
+            None => inner.spool.done(&entry),
+        });
+        if let Err(error) = ended.await {
+            warn!(%error, "the forward buffer cannot be written: after a crash a message may be handed on again");
+        }
+        self.inner.show();
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner.clone();
+        let ended = tokio::task::spawn_blocking(move || work(&inner)).await;
+        ended.unwrap_or_else(|error| Err(StoreError::new(Kind::Closed, "forward buffer", error.to_string())))
+    }
+}
+
+impl Inner {
+    fn show(&self) {
+        self.metrics.show(&self.spool.status());
+    }
+}
+
+fn verdict(status: &Status) -> Verdict {
+    match status.code() {
+        Code::ResourceExhausted if status.message().contains("larger than max") => Verdict::Never,
+        // what answered is no gRPC server: a proxy that does not know ours at the moment
+        Code::Unimplemented if status.message().contains("grpc-status header missing") => Verdict::Later,
+        Code::Ok
+        | Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::PermissionDenied
+        | Code::Unauthenticated => Verdict::Later,
+        Code::Unknown | Code::Internal => Verdict::Doubt,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss => Verdict::Never,
+    }
+}
+
+/// Between half of `backoff` and all of it.
+fn jittered(backoff: Duration, random: u64) -> Duration {
+    backoff.mul_f64(0.5 + 0.5 * (random >> 11) as f64 / (1u64 << 53) as f64)
+}
+
+/// How long the server wants to be left alone.
+fn asked_for(status: &Status) -> Duration {
+    let millis = status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_millis(millis.unwrap_or(0)).min(BACKOFF_MAX)
+}
+
+/// Whether `stop` came first.
+async fn pause(time: Duration, stop: &CancellationToken) -> bool {
+    tokio::time::timeout(time, stop.cancelled()).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_messages_stay_two_and_a_torn_pair_is_none() {
+        let parts = pair(field_1(Bytes::from(vec![7; 300])), vec![Bytes::from_static(b"second")]);
+        let joined = Bytes::from(parts.concat());
+        let [first, second] = unpaired(joined.clone()).expect("a pair");
+        assert_eq!((first.len(), &first[..3]), (303, &[10, 0xac, 2][..]));
+        assert_eq!(second, "second");
+        assert_eq!(unpaired(joined.slice(..100)), None);
+        assert_eq!(unpaired(joined.slice(..5)), None);
+    }
+
+    #[test]
+    fn what_the_message_is_to_blame_for_is_never_tried_again_and_what_the_server_is_always() {
+        for (status, wanted) in [
+            (Status::unavailable("connection refused"), Verdict::Later),
+            (Status::resource_exhausted("no room for 5 bytes"), Verdict::Later),
+            (Status::resource_exhausted("grpc: received message larger than max (5 vs. 4)"), Verdict::Never),
+            (Status::unauthenticated("who are you"), Verdict::Later),
+            (Status::invalid_argument("missing __name__ label"), Verdict::Never),
+            (Status::unimplemented("unknown method WriteArrow"), Verdict::Never),
+            (Status::unimplemented("grpc-status header missing, mapped from HTTP status code 404"), Verdict::Later),
+            (Status::unknown("invalid profile type"), Verdict::Doubt),
+        ] {
+            assert_eq!(verdict(&status), wanted, "{status}");
+        }
+    }
+
+    #[test]
+    fn waits_are_jittered_within_their_bounds() {
+        let second = Duration::from_secs(1);
+        assert_eq!(jittered(second, 0), second / 2);
+        assert!(jittered(second, u64::MAX) <= second && jittered(second, u64::MAX) > second * 99 / 100);
+    }
+}
