@@ -7,8 +7,16 @@ use ingest::{Batch, IngestErrorKind, Otlp, otlp, stamped_limits};
 
 use crate::{RECEIVED, harmed, input};
 
-const FILES: [&str; 7] =
-    ["proto_1.5.pb", "proto_1.6.pb", "proto_1.7.pb", "proto_1.8.pb", "proto_1.9.pb", "proto_1.10.pb", "collector.pb"];
+const FILES: [&str; 8] = [
+    "proto_1.5.pb",
+    "proto_1.6.pb",
+    "proto_1.7.pb",
+    "proto_1.8.pb",
+    "proto_1.9.pb",
+    "proto_1.10.pb",
+    "proto_1.11.pb",
+    "collector.pb",
+];
 const TIME: i64 = 1_768_492_800_000_000_000;
 
 fn payload(file: &str) -> Vec<u8> {
