@@ -18,7 +18,7 @@ def cases():
 
 
 def recorded(case):
-    kind = "ok" if "ok" in case else "http"
+    kind = next(kind for kind in ("ok", "error", "http") if kind in case)
     answer = case[kind]
     if isinstance(answer, dict) and "@expect" in answer:
         with open(os.path.join(CASES, answer["@expect"]), encoding="utf-8") as f:

@@ -62,7 +62,10 @@ def pprof(name):
     """A pprof input: its types, time, period, and samples of `stack` (locations leaf first, each a list of frames
     innermost first), `values` and `labels`."""
     with open(os.path.join(INPUTS, name), "rb") as f:
-        raw = f.read()
+        return pprof_of(f.read())
+
+
+def pprof_of(raw):
     p = SCHEMA.cls("perftools.profiles.Profile")()
     p.ParseFromString(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
     s = lambda i: p.string_table[i]
@@ -111,7 +114,8 @@ def otlp(name):
                 for x in p.samples:
                     stack = [location(at) for at in d.stack_table[x.stack_index].location_indices]
                     value = sum(x.values) or len(x.timestamps_unix_nano)
-                    samples.append({"stack": stack, "values": [value], "labels": {}, "time": x.timestamps_unix_nano[0]})
+                    samples.append({"stack": stack, "values": [value], "labels": {},
+                                    "time": [*x.timestamps_unix_nano, p.time_unix_nano][0]})
                 kind = lambda t: "%s:%s" % (s(t.type_strindex), s(t.unit_strindex))
                 yield {"types": [kind(p.sample_type)], "time": p.time_unix_nano, "period_type": kind(p.period_type),
                        "period": p.period, "delta": p.duration_nano != 0, "samples": samples}
