@@ -210,10 +210,10 @@ impl Program {
 
 /// A protobuf message being written.
 #[derive(Default)]
-struct Message(Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
-    fn varint(&mut self, mut value: u64) {
+    pub(crate) fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
             value >>= 7;
@@ -221,20 +221,20 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    fn uint(&mut self, field: u64, value: u64) {
+    pub(crate) fn uint(&mut self, field: u64, value: u64) {
         if value != 0 {
             self.varint(field << 3);
             self.varint(value);
         }
     }
 
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, field: u64, bytes: &[u8]) {
         self.varint(field << 3 | 2);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    fn packed(&mut self, field: u64, values: impl Iterator<Item = u64>, scratch: &mut Message) {
+    pub(crate) fn packed(&mut self, field: u64, values: impl Iterator<Item = u64>, scratch: &mut Message) {
         scratch.0.clear();
         values.for_each(|value| scratch.varint(value));
         self.bytes(field, &scratch.0);

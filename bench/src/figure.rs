@@ -1,5 +1,6 @@
 //! The figures, one module for each table of docs/benchmarks.md.
 
+pub mod agent;
 pub mod catalogue;
 pub mod decode;
 pub mod ingest;

@@ -4,7 +4,7 @@
 //! the median of [`measure::RUNS`] runs, in CPU time, with a peer measured beside it on the same bytes: prost,
 //! libdeflate or a bare loop. Nothing here is linked into the server.
 //!
-//! Map: [`corpus`] what is measured · [`measure`] how · [`peer`] what it is held against · [`fixture`] a store to
+//! Map: [`corpus`] what is measured · [`stamped`] some of it as agents send it · [`measure`] how · [`peer`] what it is held against · [`fixture`] a store to
 //! write to · [`process`] the built server as a child, [`wire`] what is said to it · [`figure`] a module for each
 //! table of docs/benchmarks.md.
 
@@ -14,4 +14,5 @@ pub mod fixture;
 pub mod measure;
 pub mod peer;
 pub mod process;
+pub mod stamped;
 pub mod wire;

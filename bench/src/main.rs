@@ -7,6 +7,7 @@ type Figure = (&'static str, fn());
 const FIGURES: &[Figure] = &[
     ("decode", figure::decode::run),
     ("ingest", figure::ingest::run),
+    ("agent", figure::agent::run),
     ("query", figure::query::run),
     ("catalogue", figure::catalogue::run),
     ("rest", figure::rest::run),

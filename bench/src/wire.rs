@@ -35,6 +35,21 @@ pub struct RawSample {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub struct WriteArrowRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ipc_buffer: bytes::Bytes,
+}
+
+/// Its parts as bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ExportRequest {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub resource_profiles: Vec<bytes::Bytes>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub dictionary: bytes::Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct QueryRequest {
     #[prost(int32, tag = "1")]
     pub mode: i32,

@@ -93,13 +93,13 @@ fn cpu_nanoseconds(raw: &[u8]) -> i64 {
     profile.sample.iter().map(|sample| sample.value[1]).sum()
 }
 
-async fn connect(server: &Server) -> Grpc<Channel> {
+pub(crate) async fn connect(server: &Server) -> Grpc<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).expect("an address");
     let channel = endpoint.connect().await.expect("a connection");
     Grpc::new(channel).max_decoding_message_size(64 << 20)
 }
 
-async fn call<Q, R>(grpc: &mut Grpc<Channel>, path: &'static str, request: Q) -> Result<R, Status>
+pub(crate) async fn call<Q, R>(grpc: &mut Grpc<Channel>, path: &'static str, request: Q) -> Result<R, Status>
 where
     Q: prost::Message + Send + Sync + 'static,
     R: prost::Message + Default + Send + Sync + 'static,

@@ -1,0 +1,125 @@
+//! What agents send, to durable: Arrow v2 and OTLP, 780 samples a message, against the same profiles as gzipped pprof.
+
+use bytes::Bytes;
+use ingest::{Limits, Scratch, stamped_limits};
+use store::Record;
+
+use crate::corpus::{self, Payload};
+use crate::figure::server::{call, connect};
+use crate::fixture::{self, Stored};
+use crate::measure::{Bar, in_process, line, medians};
+use crate::process::Server;
+use crate::stamped::{self, PROFILES};
+use crate::wire::{Empty, ExportRequest, WriteArrowRequest};
+
+/// Ten rounds of ten seconds from 25 nodes.
+const CORPUS: usize = 15_000;
+
+/// pprofs in one write, as in `ingest`.
+const WRITE: usize = 32;
+
+const MB: f64 = 1e6;
+
+pub fn run() {
+    println!("agent: {CORPUS} profiles of agents to durable, process CPU; {PROFILES} profiles, 780 samples a message");
+    let payloads: Vec<Payload> = corpus::agent(CORPUS).collect();
+    let samples: usize = payloads.iter().map(|payload| payload.samples).sum();
+    let pprofs: Vec<Bytes> = payloads.iter().map(|payload| payload.gzip().into()).collect();
+    let v2: Vec<Bytes> = payloads.chunks(PROFILES).map(|chunk| stamped::arrow_v2(chunk).into()).collect();
+    let otlp: Vec<Bytes> = payloads.chunks(PROFILES).map(|chunk| stamped::otlp(chunk).into()).collect();
+    let bytes = |messages: &[Bytes]| messages.iter().map(Bytes::len).sum::<usize>() as f64;
+    for (name, messages) in [("gzipped pprof", &pprofs), ("Arrow v2", &v2), ("OTLP", &otlp)] {
+        line(&format!("{name}: sent"), bytes(messages) / samples as f64, "B/sample", Bar::None);
+    }
+    let limits = stamped_limits();
+    let message = |kind: u8, payload: &Bytes| Record { kind, ..fixture::record(&payloads[0], payload.clone()) };
+    let [as_pprof, as_v2, as_otlp, v2_decoded, otlp_decoded] = medians([
+        &mut || {
+            let stored = Stored::open();
+            let (mut scratch, limits) = (Scratch::default(), Limits::default());
+            in_process(|| {
+                for (payloads, packed) in payloads.chunks(WRITE).zip(pprofs.chunks(WRITE)) {
+                    let writes = payloads.iter().zip(packed).map(|(payload, packed)| {
+                        let batch = ingest::pprof(payload.labels.clone(), packed, payload.time, &limits, &mut scratch);
+                        (fixture::record(payload, packed.clone()), batch.expect("a sound profile"))
+                    });
+                    stored.store.write(writes.collect()).expect("a disk that takes it");
+                }
+            })
+        },
+        &mut || {
+            let stored = Stored::open();
+            in_process(|| {
+                for payload in &v2 {
+                    let batch = ingest::write_arrow(payload, 0, &limits).expect("a sound message");
+                    stored.store.write(vec![(message(2, payload), batch)]).expect("a disk that takes it");
+                }
+            })
+        },
+        &mut || {
+            let stored = Stored::open();
+            in_process(|| {
+                for payload in &otlp {
+                    let batch = ingest::otlp(payload, 0, &limits).expect("a sound export").batch;
+                    stored.store.write(vec![(message(4, payload), batch)]).expect("a disk that takes it");
+                }
+            })
+        },
+        &mut || {
+            in_process(|| {
+                for payload in &v2 {
+                    std::hint::black_box(ingest::write_arrow(payload, 0, &limits).expect("a sound message"));
+                }
+            })
+        },
+        &mut || {
+            in_process(|| {
+                for payload in &otlp {
+                    std::hint::black_box(ingest::otlp(payload, 0, &limits).expect("a sound export"));
+                }
+            })
+        },
+    ]);
+    let rate = |time: std::time::Duration| samples as f64 / 1e3 / time.as_secs_f64();
+    line("gzipped pprof: to durable", rate(as_pprof), "10^3/CPU-s", Bar::None);
+    for (name, durable, decoded) in [("Arrow v2", as_v2, v2_decoded), ("OTLP", as_otlp, otlp_decoded)] {
+        line(&format!("{name}: to durable"), rate(durable), "10^3/CPU-s", Bar::None);
+        let share = 100.0 * decoded.as_secs_f64() / durable.as_secs_f64();
+        line(&format!("{name}: of that, decoding"), share, "%", Bar::None);
+        let ratio = as_pprof.as_secs_f64() / durable.as_secs_f64();
+        line(&format!("{name}: to durable / as pprof"), ratio, "x", Bar::AtLeast(5.0));
+    }
+    memory(&v2, &otlp);
+}
+
+/// What the server's process takes at its peak above what it takes idle, all that it has stored by then included.
+fn memory(v2: &[Bytes], otlp: &[Bytes]) {
+    let binary = match Server::binary() {
+        Ok(binary) => binary,
+        Err(missing) => return println!("  memory not taken: {missing}"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for name in ["Arrow v2", "OTLP"] {
+        let server = Server::start(&binary);
+        let idle = server.memory("VmRSS");
+        runtime.block_on(async {
+            let mut grpc = connect(&server).await;
+            for (v2, otlp) in v2.iter().zip(otlp).take(100) {
+                match name {
+                    "OTLP" => {
+                        let path = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+                        let request = <ExportRequest as prost::Message>::decode(otlp.clone()).expect("an export");
+                        call::<_, Empty>(&mut grpc, path, request).await.expect("taken");
+                    }
+                    _ => {
+                        let path = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteArrow";
+                        let request = WriteArrowRequest { ipc_buffer: v2.clone() };
+                        call::<_, Empty>(&mut grpc, path, request).await.expect("taken");
+                    }
+                }
+            }
+        });
+        let above = server.memory("VmHWM").saturating_sub(idle) as f64 / MB;
+        line(&format!("{name}: peak RSS above idle, 100 messages"), above, "MB", Bar::AtMost(67.1));
+    }
+}
