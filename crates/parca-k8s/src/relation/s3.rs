@@ -143,6 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn of_several_buckets_the_first_complete_one_counts() {
+        let of = |id, name: &str| {
+            let mut relation = Relation::new(id, "s3", "s3-integrator");
+            for key in ["endpoint", "bucket", "access-key", "secret-key"] {
+                relation.app_data.insert(key.to_owned(), name.to_owned());
+            }
+            relation
+        };
+        let (first, second, silent) = (of(12, "first"), of(13, "second"), Relation::new(11, "s3", "x"));
+        assert_eq!(bucket([&first, &second]).map(|told| told.bucket).as_deref(), Some("first"));
+        assert_eq!(bucket([&silent, &second]).map(|told| told.bucket).as_deref(), Some("second"));
+    }
+
+    #[test]
     fn a_chain_is_its_certificates_with_a_blank_line_between() {
         let chain = |text| told(&[("tls-ca-chain", text)]).unwrap().ca_chain;
         assert_eq!(chain(r#"["one", "two"]"#).as_deref(), Some("one\n\ntwo"));
