@@ -264,6 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn several_specifications_are_taken_each_with_the_applications_labels() {
+        let one = |service: &str| {
+            let query = format!("rate({service}_total[{{{{.window}}}}])");
+            format!(
+                "- {{version: prometheus/v1, service: {service}, slos: [{{name: a, objective: 99, sli: {{events: {{error_query: '{query}', total_query: '{query}'}}}}}}]}}\n"
+            )
+        };
+        let own = one("first") + &one("second");
+        let specs = specifications(Objectives { own: &own, errors: 99.0, latency: 99.0 }, &recorded()).unwrap().dumps();
+        for service in ["first", "second"] {
+            assert!(specs.contains(&format!(r#""service": "{service}""#)), "{specs}");
+            assert!(specs.contains(&format!(r#"rate({service}_total{{juju_application=\"parca-k8s\""#)), "{specs}");
+        }
+    }
+
+    #[test]
     fn the_template_is_a_specification() {
         assert_eq!(own(TEMPLATE).map(|specs| specs.len()), Ok(1));
         assert_eq!(slos_of(&mut targets(99.0, 99.0).as_array().unwrap()[0].clone()).count(), 12);
