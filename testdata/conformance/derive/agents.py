@@ -46,7 +46,7 @@ def arrow(name):
     for batch in ipc.open_stream(payload({"@file": name})):
         times = batch.column("timestamp")
         for row, at in zip(batch.drop_columns(["timestamp"]).to_pylist(), times):
-            labels = {k: text(v) for k, v in row["labels"].items() if v is not None}
+            labels = {k: text(v) for k, v in row.get("labels", {}).items() if v is not None}
             kind = lambda a, b: "%s:%s" % (text(row[a]), text(row[b]))
             stack = [location(at) for at in row["stacktrace"] or []]
             yield dict(labels, __name__=text(row["producer"])), {
@@ -94,6 +94,8 @@ def answer(case, profiles, query=None):
     kind = request["reportType"]
     if kind == "REPORT_TYPE_PPROF":
         return pprof(request)
+    if kind == "REPORT_TYPE_TOP":
+        return reports.top(request)
     if kind == "REPORT_TYPE_TABLE_ARROW":
         return reports.table(request, recorded(case)["ok"]["table_arrow"]["columns"])
     return reports.flame_graph(request, recorded(case)["ok"]["flamegraph_arrow"]["columns"])
@@ -109,6 +111,9 @@ if __name__ == "__main__":
     derived = {"agent/" + end: (NAMES, answer(known["agent/" + end], agents)) for end in ("parca_agent-table", "parca_agent-pprof")}
     derived.update({"agent/" + end: (BATCHES, answer(known["agent/" + end], agents)) for end in ("two-arrow", "two-table", "two-pprof")})
     derived["agent/memory"] = (NAMES, answer(known["agent/memory"], named, "memory:inuse_space:bytes:space:bytes"))
+    for end in ("labels", "temporality"):
+        case_id = "arrow/missing-%s-read" % end
+        derived[case_id] = (NAMES, answer(known[case_id], list(arrow("v2_bad_%s.arrow" % end))))
     derived.update({"otlp/" + end: (INDEX, answer(known["otlp/" + end], collected)) for end in (
         "otel_profiler-arrow", "otel_profiler-pprof", "plain-arrow", "plain-pprof", "ts_only-arrow", "unknown-pprof")})
     derived["poison/merge"] = (INDEX, answer(known["poison/merge"], odd, "odd:off-cpu:µs:::delta"))
