@@ -87,8 +87,7 @@ impl Gateway {
         }
         let response = self.grpc.answer(grpc).await;
         let reply = unframe(response).await?;
-        let reply = DynamicMessage::decode(route.output.clone(), reply)
-            .map_err(|error| Status::internal(format!("the reply cannot be read: {error}")))?;
+        let reply = DynamicMessage::decode(route.output.clone(), reply).map_err(|error| unreadable(&error))?;
         json_of(&reply)
     }
 
@@ -148,6 +147,13 @@ pub(crate) async fn unframe(response: Response) -> Result<Bytes, Status> {
         return Err(Status::internal("the reply is empty"));
     }
     Ok(bytes.slice(5..))
+}
+
+/// Replies are our own: the one thing that cannot be read of them is what nests deeper than a reader's stack may.
+fn unreadable(error: &prost::DecodeError) -> Status {
+    Status::failed_precondition(format!(
+        "the reply nests deeper than REST can tell ({error}): ask for a flat report, as REPORT_TYPE_FLAMEGRAPH_ARROW, or over gRPC"
+    ))
 }
 
 fn failure(headers: &HeaderMap) -> Option<Status> {

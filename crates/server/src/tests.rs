@@ -143,6 +143,11 @@ fn write_raw(labels: &[(&str, &str)], profile: Vec<u8>) -> WriteRawRequest {
 
 /// A pprof of one sample, `main` for 10 ms, not compressed.
 fn small_pprof() -> Vec<u8> {
+    deep_pprof(1)
+}
+
+/// The same where `main` calls itself, `depth` frames in all.
+fn deep_pprof(depth: usize) -> Vec<u8> {
     use profile::pprof::{Pprof, encode};
     let mut pprof = Pprof::default();
     pprof.symbols.strings = profile::Strings::with_empty();
@@ -166,7 +171,7 @@ fn small_pprof() -> Vec<u8> {
     symbols.locations.address.push(0);
     symbols.locations.is_folded.push(false);
     symbols.locations.line_end.push(1);
-    pprof.stacks.push(&[0]);
+    pprof.stacks.push(&vec![0; depth]);
     pprof.values = vec![1, 10_000_000];
     encode(&pprof)
 }

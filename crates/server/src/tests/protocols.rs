@@ -74,6 +74,26 @@ async fn rest_speaks_json_with_defaults_and_parcas_errors() {
 }
 
 #[tokio::test]
+async fn a_reply_that_nests_too_deep_for_rest_is_refused_with_what_to_ask_for() {
+    let rig = Rig::new();
+    for (name, depth) in [("flat", 90), ("deep", 150)] {
+        rig.write(&[("__name__", name)], deep_pprof(depth)).await.expect("written");
+    }
+    let ask = async |name: &str, report_type: &str| {
+        let merge = "merge.start=2026-01-15T00:00:00Z&merge.end=2026-01-16T00:00:00Z";
+        let query = format!("merge.query={name}:cpu:nanoseconds:cpu:nanoseconds:delta&report_type={report_type}");
+        rig.http(Method::GET, &format!("/api/profiles/query?mode=MODE_MERGE&{merge}&{query}")).await
+    };
+    for nested in ["0", "REPORT_TYPE_FLAMEGRAPH_TABLE"] {
+        assert_eq!(ask("flat", nested).await.0, 200, "{nested}");
+        let (status, _, body) = ask("deep", nested).await;
+        assert_eq!(status, 400, "{nested}: {body}");
+        assert!(body.contains("REPORT_TYPE_FLAMEGRAPH_ARROW"), "{nested}: {body}");
+    }
+    assert_eq!(ask("deep", "REPORT_TYPE_FLAMEGRAPH_ARROW").await.0, 200);
+}
+
+#[tokio::test]
 async fn every_other_path_is_the_screens_page_and_the_prefix_moves_all_but_grpc() {
     let rig = Rig::with(ServerOptions { path_prefix: "/decima".into(), ..ServerOptions::default() });
     for path in ["/decima/", "/decima/targets", "/decima/explorer?x=1", "/", "/metrics"] {
