@@ -21,7 +21,7 @@ class Neighbour:
     """A real program beside the unit, in the same network; it ends with the run."""
 
     def __init__(self, name, spec, programs, work):
-        unknown = set(spec) - {"program", "arguments", "environment", "folders", "ready"}
+        unknown = set(spec) - {"program", "arguments", "environment", "folders", "files", "ready"}
         if unknown:
             raise SystemExit("jujusim: neighbour %s: unknown key %s" % (name, ", ".join(sorted(unknown))))
         if spec["program"] not in programs:
@@ -30,6 +30,9 @@ class Neighbour:
         folder = os.path.join(work, "neighbours", name)
         for inside in [""] + list(spec.get("folders") or []):
             os.makedirs(os.path.join(folder, inside), exist_ok=True)
+        for inside, text in (spec.get("files") or {}).items():
+            with open(os.path.join(folder, inside), "w") as file:
+                file.write(text)
         self.log = os.path.join(folder, "log")
         command = [programs[spec["program"]]] + [str(a).replace("{folder}", folder) for a in spec.get("arguments") or []]
         env = {"PATH": os.environ.get("PATH", ""), "HOME": folder,
