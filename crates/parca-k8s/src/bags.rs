@@ -9,6 +9,7 @@ use juju::{Desired, Snapshot};
 
 use crate::Identity;
 use crate::identity::HTTP_PORT;
+use crate::keys;
 use crate::relation::prometheus_scrape::Scheme;
 use crate::relation::slos::Objectives;
 use crate::relation::tracing::Protocol;
@@ -150,7 +151,7 @@ fn bags<'a>(desired: &'a mut Desired, relation: &Relation) -> &'a mut juju::Desi
 fn random_uuid() -> String {
     let mut bytes = [0; 16];
     // what is left is zeros
-    let _ = getrandom::fill(&mut bytes);
+    let _ = keys::random(&mut bytes);
     let random = u128::from_be_bytes(bytes);
     let uuid = random & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
     let hex = format!("{uuid:032x}");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use num_bigint::BigUint;
 use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use ring::rsa::KeyPair;
 use ring::signature::RSA_PKCS1_SHA256;
 use rustls::pki_types::pem::PemObject;
@@ -218,8 +218,10 @@ pub fn sha256_hex(text: &str) -> String {
     digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
-    getrandom::fill(bytes).map_err(|error| KeyError(format!("there are no random numbers: {error}")))
+/// Fills `bytes` with the system's random numbers. ring asks the kernel itself; the crate getrandom looks for the C library's
+/// function at run time, and in a static program falls back to a file in /dev.
+pub fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
+    SystemRandom::new().fill(bytes).map_err(|_| KeyError("there are no random numbers".to_owned()))
 }
 
 fn random_uuid() -> Result<String, KeyError> {

@@ -10,6 +10,7 @@ use juju::json::Json;
 use crate::Identity;
 use crate::http::{self, Client, Request, Resolve, Url};
 use crate::identity::CHARM;
+use crate::keys;
 
 /// From the look-up of the receiver's name to its answer. With all around it a dispatch is late by at most 200 ms.
 pub const TIME_LIMIT: Duration = Duration::from_millis(180);
@@ -42,7 +43,7 @@ impl Trace {
     /// Begins a trace whose root has this name, such as `config-changed`. `None` where the system has no random numbers.
     pub fn begin(name: &str) -> Option<Trace> {
         let mut random = [0; 24];
-        getrandom::fill(&mut random).ok()?;
+        keys::random(&mut random).ok()?;
         let (id, root) = random.split_at(16);
         let root = Span {
             id: root.try_into().ok()?,

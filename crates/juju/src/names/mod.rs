@@ -12,6 +12,8 @@ pub mod resolv_conf;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use std::{fmt, fs, io};
@@ -183,6 +185,13 @@ impl Names {
     }
 }
 
+/// A question's number, which nobody who does not hear it can guess. It is made of the random keys that the standard library
+/// has for its hash maps: the crate getrandom wants a file in /dev when the program is static.
+fn random_id() -> [u8; 2] {
+    let [first, second, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    [first, second]
+}
+
 /// Asks one server once. Datagrams that are no answer to this question are passed over.
 fn exchange(question: &Question, server: SocketAddr, within: Duration) -> io::Result<Reply> {
     let until = Instant::now() + within;
@@ -190,8 +199,7 @@ fn exchange(question: &Question, server: SocketAddr, within: Duration) -> io::Re
     // connected, so that only the server is heard; from a port of the system's choice
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
-    let mut id = [0; 2];
-    getrandom::fill(&mut id).map_err(|_| io::Error::other("no random numbers"))?;
+    let id = random_id();
     socket.send(&question.message(id))?;
     let mut datagram = [0; dns::MESSAGE_MAX];
     loop {
