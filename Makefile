@@ -3,7 +3,7 @@
 # Which cargo profile `make run` builds: `dev` is ready sooner, `release` is what figures are about.
 PROFILE ?= dev
 
-.PHONY: run build test bench lint ui clean
+.PHONY: run build test bench lint ui charm image clean
 
 run: build
 	scripts/run $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
@@ -25,6 +25,13 @@ lint:
 ui:
 	scripts/need node
 	scripts/ui build
+
+# What is shipped: the Juju charm, and the container image that it runs.
+charm:
+	scripts/charm
+
+image: ui
+	scripts/image
 
 clean:
 	cargo clean
