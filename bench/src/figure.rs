@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod catalogue;
+pub mod charm;
 pub mod decode;
 pub mod ingest;
 pub mod query;

@@ -12,6 +12,7 @@ const FIGURES: &[Figure] = &[
     ("catalogue", figure::catalogue::run),
     ("rest", figure::rest::run),
     ("server", figure::server::run),
+    ("charm", figure::charm::run),
 ];
 
 fn main() {

@@ -57,7 +57,8 @@ pub fn median_of(mut work: impl FnMut() -> Duration) -> Duration {
     time
 }
 
-fn median(mut runs: Vec<Duration>) -> Duration {
+/// The median of at least one time.
+pub fn median(mut runs: Vec<Duration>) -> Duration {
     runs.sort();
     runs[runs.len() / 2]
 }
