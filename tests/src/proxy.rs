@@ -16,7 +16,7 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
-    /// The server never hears of it; the client gets this status.
+    /// The server never hears of it; the client gets this status, also where it says that all went well.
     Status(u16),
     /// Nothing of it happens for so long, then everything.
     Delay(Duration),
@@ -139,7 +139,7 @@ impl Shared {
             Fault::Status(status) => {
                 let text = format!("<?xml version=\"1.0\"?><Error><Code>Fault{status}</Code></Error>");
                 let length = text.len();
-                write!(client, "HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\n")?;
+                write!(client, "HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nETag: \"fault\"\r\n")?;
                 return write!(client, "Content-Length: {length}\r\nConnection: close\r\n\r\n{text}");
             }
             Fault::Delay(time) => thread::sleep(time),

@@ -1,21 +1,20 @@
 //! Options to a client.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{env, fs, mem};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::signer::Signer;
 use object_store::{
     Attribute, AttributeValue, Attributes, BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig,
 };
 use store::{Kind, StoreError};
 
 use crate::options::{Azure, Encryption, Gcs, Options, Provider, S3, Tuning};
-use crate::remote::Remote;
+use crate::remote::{Remote, Signing};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,6 +22,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REGION_DEFAULT: &str = "us-east-1";
 
 const AZURE_ENDPOINT: &str = "blob.core.windows.net";
+
+/// In the names of Amazon's own clients: keys, a web identity, a container's role, the machine's role.
+const IDENTITY: [(&str, AmazonS3ConfigKey); 11] = [
+    ("AWS_ACCESS_KEY_ID", AmazonS3ConfigKey::AccessKeyId),
+    ("AWS_SECRET_ACCESS_KEY", AmazonS3ConfigKey::SecretAccessKey),
+    ("AWS_SESSION_TOKEN", AmazonS3ConfigKey::Token),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", AmazonS3ConfigKey::WebIdentityTokenFile),
+    ("AWS_ROLE_ARN", AmazonS3ConfigKey::RoleArn),
+    ("AWS_ROLE_SESSION_NAME", AmazonS3ConfigKey::RoleSessionName),
+    ("AWS_ENDPOINT_URL_STS", AmazonS3ConfigKey::StsEndpoint),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", AmazonS3ConfigKey::ContainerCredentialsRelativeUri),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", AmazonS3ConfigKey::ContainerCredentialsFullUri),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT", AmazonS3ConfigKey::MetadataEndpoint),
+];
 
 pub(crate) fn remote(options: &Options) -> Result<Remote, StoreError> {
     match &options.provider {
@@ -45,19 +59,12 @@ fn connect_s3(options: &S3, prefix: &str) -> Result<Remote, StoreError> {
     } else {
         format!("{scheme}://{}.{}", options.bucket, options.endpoint)
     };
-    // the environment first: roles, web identities and what the options leave out
-    let mut builder = AmazonS3Builder::from_env();
+    let mut builder = identity(options, &|name| env::var(name).ok());
     let region_known = builder.get_config_value(&AmazonS3ConfigKey::Region).is_some();
     let region =
         [options.region.as_str(), region_of(&options.endpoint).unwrap_or("")].into_iter().find(|r| !r.is_empty());
     if let Some(region) = region.or((!region_known).then_some(REGION_DEFAULT)) {
         builder = builder.with_region(region);
-    }
-    if !options.access_key.is_empty() {
-        builder = builder.with_access_key_id(&options.access_key).with_secret_access_key(&options.secret_key.0);
-        if !options.session_token.0.is_empty() {
-            builder = builder.with_token(&options.session_token.0);
-        }
     }
     builder = match &options.encryption {
         Encryption::None => builder,
@@ -83,8 +90,36 @@ fn connect_s3(options: &S3, prefix: &str) -> Result<Remote, StoreError> {
         .iter()
         .map(|(key, value)| (Attribute::Metadata(key.clone().into()), AttributeValue::from(value.clone())))
         .collect();
-    let remote = Remote::new(store.clone(), Some(store as Arc<dyn Signer>), url, prefix, options.tuning.part_bytes);
+    let remote = Remote::new(store.clone(), Signing::Plain(store), url, prefix, options.tuning.part_bytes);
     Ok(remote.with_attributes(attributes))
+}
+
+/// Who one is, by the options or else by what `variable` says of the environment. What else stands there, as another endpoint
+/// for all programs, is not for a bucket that has a configuration.
+fn identity(options: &S3, variable: &dyn Fn(&str) -> Option<String>) -> AmazonS3Builder {
+    let mut builder = AmazonS3Builder::new();
+    let mut take = |name: &str, key: AmazonS3ConfigKey| {
+        if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+            builder = mem::take(&mut builder).with_config(key, value);
+        }
+    };
+    take("AWS_DEFAULT_REGION", AmazonS3ConfigKey::DefaultRegion);
+    take("AWS_REGION", AmazonS3ConfigKey::Region);
+    if options.access_key.is_empty() {
+        for (name, key) in IDENTITY {
+            take(name, key);
+        }
+        if !options.sts_endpoint.is_empty() {
+            builder = builder.with_config(AmazonS3ConfigKey::StsEndpoint, &options.sts_endpoint);
+        }
+    } else {
+        // all of them: a token that the environment has belongs to other keys
+        builder = builder.with_access_key_id(&options.access_key).with_secret_access_key(&options.secret_key.0);
+        if !options.session_token.0.is_empty() {
+            builder = builder.with_token(&options.session_token.0);
+        }
+    }
+    builder
 }
 
 /// Of `s3.eu-west-1.amazonaws.com` and its older form with a hyphen.
@@ -96,24 +131,25 @@ fn region_of(endpoint: &str) -> Option<&str> {
 
 fn connect_gcs(options: &Gcs, prefix: &str) -> Result<Remote, StoreError> {
     let url = format!("gs://{}", options.bucket);
-    let mut builder = GoogleCloudStorageBuilder::from_env();
-    if !options.service_account.0.is_empty() {
-        builder = builder.with_service_account_key(&options.service_account.0);
-    }
+    // an account in the options is the one, whatever the environment has
+    let builder = match options.service_account.0.as_str() {
+        "" => GoogleCloudStorageBuilder::from_env(),
+        account => GoogleCloudStorageBuilder::new().with_service_account_key(account),
+    };
     let built = builder
         .with_bucket_name(&options.bucket)
         .with_client_options(client(&options.tuning)?)
         .with_retry(retry(&options.tuning))
         .build();
     let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
-    Ok(Remote::new(store.clone(), Some(store as Arc<dyn Signer>), url, prefix, options.tuning.part_bytes))
+    Ok(Remote::new(store.clone(), Signing::Encoded(store), url, prefix, options.tuning.part_bytes))
 }
 
 fn connect_azure(options: &Azure, prefix: &str) -> Result<Remote, StoreError> {
     let url = format!("azure://{}/{}", options.storage_account, options.container);
-    let mut builder = MicrosoftAzureBuilder::from_env()
-        .with_account(&options.storage_account)
-        .with_container_name(&options.container);
+    let has_secret = !options.storage_account_key.0.is_empty() || !options.client_secret.0.is_empty();
+    let builder = if has_secret { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
+    let mut builder = builder.with_account(&options.storage_account).with_container_name(&options.container);
     if !options.endpoint.is_empty() && options.endpoint != AZURE_ENDPOINT {
         let endpoint = &options.endpoint;
         let whole = if endpoint.contains("://") {
@@ -138,7 +174,7 @@ fn connect_azure(options: &Azure, prefix: &str) -> Result<Remote, StoreError> {
     let built = builder.with_client_options(client(&options.tuning)?).with_retry(retry(&options.tuning)).build();
     let store: Arc<dyn ObjectStore> = Arc::new(built.map_err(|error| refused(&url, &error))?);
     // signed URLs of Azure need a header that upload clients do not send
-    Ok(Remote::new(store, None, url, prefix, options.tuning.part_bytes))
+    Ok(Remote::new(store, Signing::Not, url, prefix, options.tuning.part_bytes))
 }
 
 fn client(tuning: &Tuning) -> Result<ClientOptions, StoreError> {
@@ -190,6 +226,7 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Secret;
 
     #[test]
     fn a_region_is_read_from_an_aws_endpoint_only() {
@@ -198,6 +235,35 @@ mod tests {
         assert_eq!(region_of("s3.dualstack.eu-west-1.amazonaws.com"), Some("eu-west-1"));
         assert_eq!(region_of("s3.amazonaws.com"), None);
         assert_eq!(region_of("s3.example.com"), None);
+    }
+
+    #[test]
+    fn the_environment_tells_who_one_is_and_only_where_the_options_do_not() {
+        let variable = |name: &str| {
+            let value = match name {
+                "AWS_ACCESS_KEY_ID" => "theirs",
+                "AWS_SECRET_ACCESS_KEY" => "their secret",
+                "AWS_SESSION_TOKEN" => "their token",
+                "AWS_REGION" => "eu-north-1",
+                "AWS_DEFAULT_REGION" => "us-west-2",
+                "AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT" => "https://elsewhere",
+                "AWS_SKIP_SIGNATURE" => "true",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let values = |options: &S3| {
+            let builder = identity(options, &variable);
+            let keys = ["access_key_id", "secret_access_key", "session_token", "region", "endpoint_url_s3"];
+            keys.map(|key| builder.get_config_value(&format!("aws_{key}").parse().expect("a key")))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            values(&S3::default()),
+            [some("theirs"), some("their secret"), some("their token"), some("eu-north-1"), None]
+        );
+        let ours = S3 { access_key: "ours".into(), secret_key: Secret("our secret".into()), ..S3::default() };
+        assert_eq!(values(&ours), [some("ours"), some("our secret"), None, some("eu-north-1"), None]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct S3 {
     pub access_key: String,
     pub secret_key: Secret,
     pub session_token: Secret,
+    /// Where a web identity becomes keys, with its scheme, which must be `https`. Empty: that of the region, or the environment's.
+    pub sts_endpoint: String,
     /// HTTP instead of HTTPS.
     pub insecure: bool,
     /// The bucket in the path or in the host name; `None`: in the host name on AWS only.

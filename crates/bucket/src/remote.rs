@@ -10,8 +10,8 @@ use http::Method;
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
-    Attributes, Error, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, UpdateVersion,
+    Attributes, Error, GetOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, UpdateVersion,
 };
 use store::objects::ObjectEntry;
 use store::{Kind, StoreError};
@@ -22,12 +22,24 @@ use crate::{Seen, Version};
 /// A server that is overloaded or away; the client has already tried for a while.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// Before a list is asked for again.
+const LIST_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+
 /// The longest part of a server's answer that stands in an error.
 const TOLD_MAX: usize = 300;
 
+/// What signs URLs, and how it wants to be told names.
+pub(crate) enum Signing {
+    Not,
+    /// Letter by letter.
+    Plain(Arc<dyn Signer>),
+    /// Percent-encoded: Google's servers check a signature over the encoded path, and the client signs the one it is given.
+    Encoded(Arc<dyn Signer>),
+}
+
 pub(crate) struct Remote {
     store: Arc<dyn ObjectStore>,
-    signer: Option<Arc<dyn Signer>>,
+    signing: Signing,
     /// With a slash at its end; empty for none.
     prefix: String,
     /// As `s3://bucket`.
@@ -39,14 +51,14 @@ pub(crate) struct Remote {
 impl Remote {
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
-        signer: Option<Arc<dyn Signer>>,
+        signing: Signing,
         url: String,
         prefix: &str,
         part_bytes: usize,
     ) -> Self {
         let trimmed = prefix.trim_matches('/');
         let prefix = if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") };
-        Self { store, signer, prefix, url, attributes: Attributes::new(), part_bytes }
+        Self { store, signing, prefix, url, attributes: Attributes::new(), part_bytes }
     }
 
     pub(crate) fn with_attributes(mut self, attributes: Attributes) -> Self {
@@ -105,8 +117,13 @@ impl Remote {
     }
 
     pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.seen(name).await?.map(|found| found.size))
+    }
+
+    /// What the server says about the object.
+    pub(crate) async fn seen(&self, name: &str) -> Result<Option<ObjectMeta>, StoreError> {
         match self.store.head(&self.path(name)?).await {
-            Ok(found) => Ok(Some(found.size)),
+            Ok(found) => Ok(Some(found)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed(name, "cannot be looked at", error)),
         }
@@ -160,7 +177,18 @@ impl Remote {
         }
     }
 
+    /// The client tries requests again, but not where the list that comes back breaks off.
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<ObjectEntry>, StoreError> {
+        for pause in LIST_PAUSES {
+            match self.list_once(folder).await {
+                Err(error) if error.retry_after.is_some() => tokio::time::sleep(pause).await,
+                listed => return listed,
+            }
+        }
+        self.list_once(folder).await
+    }
+
+    async fn list_once(&self, folder: &str) -> Result<Vec<ObjectEntry>, StoreError> {
         let whole = format!("{}{folder}", self.prefix);
         let whole = whole.trim_end_matches('/');
         let path = if whole.is_empty() {
@@ -182,14 +210,24 @@ impl Remote {
     }
 
     pub(crate) fn signs(&self) -> bool {
-        self.signer.is_some()
+        !matches!(self.signing, Signing::Not)
     }
 
     pub(crate) async fn signed_put(&self, name: &str, expires_in: Duration) -> Result<String, StoreError> {
-        let Some(signer) = &self.signer else {
-            return Err(StoreError::new(Kind::Invalid, self.describe(name), "this kind of bucket signs no URLs"));
+        let (signer, path) = match &self.signing {
+            Signing::Not => {
+                return Err(StoreError::new(Kind::Invalid, self.describe(name), "this kind of bucket signs no URLs"));
+            }
+            Signing::Plain(signer) => (signer, self.path(name)?),
+            Signing::Encoded(signer) => {
+                let encoded = Path::parse(percent_encoded(self.path(name)?.as_ref()));
+                (
+                    signer,
+                    encoded.map_err(|error| StoreError::new(Kind::Invalid, self.describe(name), error.to_string()))?,
+                )
+            }
         };
-        let signed = signer.signed_url(Method::PUT, &self.path(name)?, expires_in).await;
+        let signed = signer.signed_url(Method::PUT, &path, expires_in).await;
         signed.map(String::from).map_err(|error| self.failed(name, "no URL can be signed", error))
     }
 
@@ -217,6 +255,19 @@ impl Remote {
         failed.retry_after = retry_after;
         failed
     }
+}
+
+/// All but RFC 3986's unreserved characters and slashes.
+fn percent_encoded(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 fn shortened(error: &dyn std::error::Error) -> String {

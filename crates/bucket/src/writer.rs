@@ -27,8 +27,12 @@ struct Parts {
     remote: Arc<Remote>,
     name: String,
     buffer: BytesMut,
+    /// Of the whole object so far.
+    bytes: u64,
     /// From the second part on: what fits into one is put at once.
     upload: Option<Box<dyn MultipartUpload>>,
+    /// Tasks of their own, here until their end is known: nobody may forget them who wants to clean up after them.
+    beginning: Option<JoinHandle<Result<Box<dyn MultipartUpload>, StoreError>>>,
     sending: Option<JoinHandle<Result<(), object_store::Error>>>,
 }
 
@@ -38,7 +42,15 @@ impl Writer {
     }
 
     pub(crate) fn to_remote(call: Call, remote: Arc<Remote>, name: &str) -> Self {
-        let parts = Parts { remote, name: name.to_owned(), buffer: BytesMut::new(), upload: None, sending: None };
+        let parts = Parts {
+            remote,
+            name: name.to_owned(),
+            buffer: BytesMut::new(),
+            bytes: 0,
+            upload: None,
+            beginning: None,
+            sending: None,
+        };
         Self { call: Some(call), to: To::Remote(parts) }
     }
 
@@ -87,6 +99,7 @@ impl Drop for Writer {
 
 impl Parts {
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        self.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
             let room = self.remote.part_bytes - self.buffer.len();
             self.buffer.extend_from_slice(&bytes.split_to(room.min(bytes.len())));
@@ -100,19 +113,25 @@ impl Parts {
     /// Sends the buffer as the next part, once the one before has arrived.
     async fn send(&mut self) -> Result<(), StoreError> {
         self.arrived().await?;
-        let mut upload = match self.upload.take() {
-            Some(upload) => upload,
-            None => self.remote.multipart(&self.name).await?,
-        };
+        if self.upload.is_none() {
+            let (remote, name) = (self.remote.clone(), self.name.clone());
+            let beginning =
+                self.beginning.get_or_insert_with(|| tokio::spawn(async move { remote.multipart(&name).await }));
+            let begun = beginning.await;
+            self.beginning = None;
+            self.upload = Some(begun.map_err(|_| broken())??);
+        }
+        let Some(upload) = &mut self.upload else { return Err(broken()) };
         let part = upload.put_part(PutPayload::from(self.buffer.split().freeze()));
-        self.upload = Some(upload);
         self.sending = Some(tokio::spawn(part));
         Ok(())
     }
 
     async fn arrived(&mut self) -> Result<(), StoreError> {
-        let Some(sending) = self.sending.take() else { return Ok(()) };
-        let sent = sending.await.map_err(|_| broken())?;
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let sent = sending.await;
+        self.sending = None;
+        let sent = sent.map_err(|_| broken())?;
         sent.map_err(|error| self.remote.failed(&self.name, "cannot be written", error))
     }
 
@@ -124,29 +143,46 @@ impl Parts {
             self.send().await?;
         }
         self.arrived().await?;
-        let Some(mut upload) = self.upload.take() else { return Err(broken()) };
-        match upload.complete().await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.upload = Some(upload);
-                Err(self.remote.failed(&self.name, "cannot be written", error))
-            }
+        let before = self.remote.seen(&self.name).await?;
+        let Some(upload) = &mut self.upload else { return Err(broken()) };
+        let Err(error) = upload.complete().await else {
+            self.upload = None;
+            return Ok(());
+        };
+        // an answer that was lost, and a second attempt that finds nothing to complete: what is there now tells
+        if let Ok(Some(now)) = self.remote.seen(&self.name).await
+            && now.size == self.bytes
+            && before.is_none_or(|before| (before.e_tag, before.last_modified) != (now.e_tag, now.last_modified))
+        {
+            self.upload = None;
+            return Ok(());
         }
+        Err(self.remote.failed(&self.name, "cannot be written", error))
     }
 
-    /// As far as it goes: parts that stay are what a bucket's rule about unfinished uploads is for.
+    /// Once what is under way has ended: a part that arrives after the end of its upload would stay. As far as it goes: parts that
+    /// stay are what a bucket's rule about unfinished uploads is for.
     fn abort(&mut self) {
-        if let Some(sending) = self.sending.take() {
-            sending.abort();
+        let (beginning, sending, upload) = (self.beginning.take(), self.sending.take(), self.upload.take());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if beginning.is_none() && upload.is_none() {
+            return;
         }
-        if let (Some(mut upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
-            let at = self.remote.describe(&self.name);
-            runtime.spawn(async move {
-                if let Err(error) = upload.abort().await {
-                    tracing::warn!(at, %error, "parts of an upload that was given up stay for now");
-                }
-            });
-        }
+        let at = self.remote.describe(&self.name);
+        runtime.spawn(async move {
+            let begun = match beginning {
+                Some(beginning) => beginning.await.ok().and_then(Result::ok),
+                None => None,
+            };
+            if let Some(sending) = sending {
+                // how it ended does not matter any more
+                let _ = sending.await;
+            }
+            let Some(mut upload) = upload.or(begun) else { return };
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(at, %error, "parts of an upload that was given up stay for now");
+            }
+        });
     }
 }
 

@@ -34,6 +34,7 @@ fn s3_options(s3: &S3) -> options::S3 {
         access_key: s3.access_key.clone(),
         secret_key: secret(&s3.secret_key),
         session_token: secret(&s3.session_token),
+        sts_endpoint: s3.sts_endpoint.clone(),
         insecure: s3.insecure,
         path_style: match s3.lookup {
             Lookup::Auto => None,

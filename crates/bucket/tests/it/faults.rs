@@ -202,12 +202,27 @@ fn a_commit_whose_answer_is_lost_is_made_once() {
 #[test]
 fn a_bucket_that_gives_a_name_twice_is_refused() {
     let s3 = S3Server::start();
-    let objects = BlockingObjects::connect(&options(s3.address, "", 1), Metrics::unregistered("test"));
+    let proxy = FaultyProxy::new(s3.address);
+    let objects = BlockingObjects::connect(&options(proxy.address, "p", 1), Metrics::unregistered("test"));
     let objects = objects.expect("a bucket");
     objects.check_conditional_create(7).expect("versitygw refuses a name that is taken");
     assert_eq!(s3.names(""), [""; 0], "nothing stays of the trial");
-    let (wrong, address) = (e2e::free_address(), s3.address);
-    let nobody = BlockingObjects::connect(&options(wrong, "", 0), Metrics::unregistered("test")).expect("a bucket");
-    let error = nobody.create("a", b"x").expect_err("nobody is there");
-    assert!(error.kind == Kind::Io && error.retry_after.is_some(), "{address}: {error}");
+    // one that takes no notice of the condition: to the second as to the first it says that all went well
+    let mut puts = 0;
+    proxy.plan(move |asked| {
+        puts += u32::from(asked.method == "PUT");
+        if asked.method == "PUT" && puts == 2 { Fault::Status(200) } else { Fault::None }
+    });
+    let refused = objects.check_conditional_create(8).expect_err("it gave the name twice");
+    assert_eq!(refused.kind, Kind::Invalid);
+    let told = refused.to_string();
+    assert!(told.contains("s3://profiles/p/") && told.contains("If-None-Match"), "{told}");
+    assert_eq!(s3.names(""), [""; 0], "nothing stays of the trial");
+}
+
+#[test]
+fn a_bucket_that_nobody_answers_for_is_away_for_now() {
+    let nobody = BlockingObjects::connect(&options(e2e::free_address(), "", 0), Metrics::unregistered("test"));
+    let error = nobody.expect("a bucket").create("a", b"x").expect_err("nobody is there");
+    assert!(error.kind == Kind::Io && error.retry_after.is_some(), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod contract;
 mod faults;
+mod signing;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use bucket::options::{S3, Secret, Tuning};
 use bucket::{Options, Provider};
 use e2e::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
-/// `address` is the server's or a proxy's. Calls are tried again for a short while only, so that errors arrive.
+/// Calls are tried again for a short while only, so that errors arrive. `address` is the server's or a proxy's.
 pub fn options(address: std::net::SocketAddr, prefix: &str, retries: usize) -> Options {
     let tuning = Tuning {
         part_bytes: 5 << 20,

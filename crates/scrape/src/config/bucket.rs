@@ -47,6 +47,8 @@ pub struct S3 {
     pub access_key: String,
     pub secret_key: Secret,
     pub session_token: Secret,
+    /// Where a web identity becomes keys, an `https://` URL; empty: as the region or the environment says.
+    pub sts_endpoint: String,
     /// HTTP, not HTTPS.
     pub insecure: bool,
     pub lookup: Lookup,

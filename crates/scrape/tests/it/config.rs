@@ -71,6 +71,10 @@ fn what_is_wrong_with_a_remote_bucket_is_told_when_the_file_is_read() {
             ".signature_version2: is not yet supported by this version of Decima",
         ),
         (&format!("{s3}, bucket_lookup_type: dns"), ".bucket_lookup_type: must be auto, virtual-hosted or path"),
+        (
+            &format!("{s3}, sts_endpoint: sts.example.com"),
+            ".sts_endpoint: must be an https:// URL, as https://sts.eu-west-1.amazonaws.com",
+        ),
         (&format!("{s3}, part_size: 1024"), ".part_size: must be from 5 MiB to 1 GiB, in bytes"),
         (&format!("{s3}, sse_config: {{type: SSE-KMS}}"), ".sse_config.kms_key_id: cannot be blank with SSE-KMS"),
         (

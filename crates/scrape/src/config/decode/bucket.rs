@@ -182,7 +182,12 @@ fn s3(reader: &mut Reader, config: &Entry) -> Option<S3> {
             }
             "http_config" => s3.http = http(reader, &entry),
             "signature_version2" => unless_false(reader, &entry),
-            "sts_endpoint" => unless_empty(reader, &entry),
+            "sts_endpoint" => {
+                reader.string_into(entry.value, &mut s3.sts_endpoint);
+                if !s3.sts_endpoint.is_empty() && !s3.sts_endpoint.starts_with("https://") {
+                    reader.invalid(entry.mark, "", "must be an https:// URL, as https://sts.eu-west-1.amazonaws.com");
+                }
+            }
             "list_objects_version" => {
                 let mut version = String::new();
                 reader.string_into(entry.value, &mut version);
