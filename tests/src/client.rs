@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use http::uri::PathAndQuery;
 use prost::Message;
-use tokio_stream::StreamExt;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Status, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
@@ -18,17 +18,31 @@ use crate::wire::{
 
 const CALL_SECONDS: u64 = 30;
 
+/// A large file, to a debug build, over a bad way.
+const UPLOAD_SECONDS: u64 = 120;
+
 /// One connection to a server.
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
+    reply_bytes_max: usize,
 }
 
 impl Client {
     /// Connects at the first call.
     pub fn new(address: SocketAddr) -> Client {
         let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address is a URL");
-        Client { channel: endpoint.connect_timeout(Duration::from_secs(5)).connect_lazy() }
+        Client { channel: endpoint.connect_timeout(Duration::from_secs(5)).connect_lazy(), reply_bytes_max: 64 << 20 }
+    }
+
+    /// Takes no larger replies; over the same connection.
+    pub fn with_limit(mut self, reply_bytes_max: usize) -> Client {
+        self.reply_bytes_max = reply_bytes_max;
+        self
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// The reply of `path`, or its status.
@@ -37,7 +51,7 @@ impl Client {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(64 << 20);
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(self.reply_bytes_max);
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut request = Request::new(message);
         request.set_timeout(Duration::from_secs(CALL_SECONDS));
@@ -101,8 +115,17 @@ impl Client {
     }
 
     pub async fn initiate_upload(&self, build_id: &str, size: usize) -> Result<UploadInstructions, Status> {
-        let request =
-            InitiateUploadRequest { build_id: build_id.to_owned(), size: size as i64, hash: format!("hash-{size}") };
+        self.initiate(build_id, size, false).await
+    }
+
+    /// Even if an upload of it is under way or there.
+    pub async fn force_upload(&self, build_id: &str, size: usize) -> Result<UploadInstructions, Status> {
+        self.initiate(build_id, size, true).await
+    }
+
+    async fn initiate(&self, build_id: &str, size: usize, force: bool) -> Result<UploadInstructions, Status> {
+        let (build_id, hash) = (build_id.to_owned(), format!("hash-{size}"));
+        let request = InitiateUploadRequest { build_id, size: size as i64, hash, force };
         let path = "/parca.debuginfo.v1alpha1.DebuginfoService/InitiateUpload";
         let reply: InitiateUploadResponse = self.call(path, request).await?;
         reply.upload_instructions.ok_or_else(|| Status::internal("a reply without instructions"))
@@ -118,16 +141,26 @@ impl Client {
     /// Sends a file as agents do, in chunks; gives the size that the server says.
     pub async fn upload(&self, instructions: &UploadInstructions, file: &[u8]) -> Result<u64, Status> {
         const CHUNK_BYTES: usize = 1 << 20;
+        let chunks: Vec<Vec<u8>> = file.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
+        self.upload_chunks(instructions, tokio_stream::iter(chunks)).await
+    }
+
+    /// The same, chunk by chunk as they come.
+    pub async fn upload_chunks(
+        &self,
+        instructions: &UploadInstructions,
+        chunks: impl Stream<Item = Vec<u8>> + Send + 'static,
+    ) -> Result<u64, Status> {
         let UploadInstructions { build_id, upload_id, .. } = instructions.clone();
         let message = |data| UploadRequest { data: Some(data) };
-        let mut messages = vec![message(UploadData::Info(UploadInfo { build_id, upload_id }))];
-        messages.extend(file.chunks(CHUNK_BYTES).map(|chunk| message(UploadData::ChunkData(chunk.to_vec()))));
+        let info = tokio_stream::once(message(UploadData::Info(UploadInfo { build_id, upload_id })));
+        let messages = info.chain(chunks.map(move |chunk| message(UploadData::ChunkData(chunk))));
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static("/parca.debuginfo.v1alpha1.DebuginfoService/Upload");
         let codec: ProstCodec<UploadRequest, UploadResponse> = ProstCodec::default();
-        let call = grpc.client_streaming(Request::new(tokio_stream::iter(messages)), path, codec);
-        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
+        let call = grpc.client_streaming(Request::new(messages), path, codec);
+        match tokio::time::timeout(Duration::from_secs(UPLOAD_SECONDS), call).await {
             Ok(reply) => reply.map(|reply| reply.into_inner().size),
             Err(_) => Err(Status::deadline_exceeded("no answer in time")),
         }

@@ -5,12 +5,14 @@
 //!
 //! Map: [`Server`] a running `decima` · [`Client`] its gRPC services · [`wire`] their messages · [`pprof`] made-up profiles ·
 //! [`Stub`] a scrape target that misbehaves · [`Mounts`] file systems of its own · [`S3Server`] a real object store ·
-//! [`FaultyProxy`] a bad way to it.
+//! [`FaultyProxy`] a bad way to it · [`Roles`] where a machine of Amazon's gets its keys · [`raw`] requests of any bytes.
 
 mod client;
 mod mounts;
 pub mod pprof;
 mod proxy;
+pub mod raw;
+mod roles;
 mod s3;
 mod server;
 mod stub;
@@ -19,6 +21,7 @@ pub mod wire;
 pub use client::Client;
 pub use mounts::Mounts;
 pub use proxy::{Asked, Fault, FaultyProxy};
+pub use roles::Roles;
 pub use s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY, tool};
 pub use server::{Exited, Place, Server, binary, free_address};
 pub use stub::Stub;

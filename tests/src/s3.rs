@@ -108,15 +108,27 @@ impl S3Server {
         names
     }
 
+    /// Uploads in parts that were begun and neither finished nor given up.
+    pub fn unfinished(&self) -> usize {
+        let folders = fs::read_dir(self.objects().join(".sgwtmp/multipart")).into_iter().flatten().flatten();
+        folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
+    }
+
     /// `object_storage` for a server that reaches this one at `address`, which may be a proxy's.
     pub fn object_storage(&self, address: SocketAddr, prefix: &str) -> String {
+        let keys = format!("access_key: {ACCESS_KEY}\n      secret_key: {SECRET_KEY}");
+        self.object_storage_with(address, prefix, &keys)
+    }
+
+    /// The same, with other lines than the keys.
+    pub fn object_storage_with(&self, address: SocketAddr, prefix: &str, lines: &str) -> String {
         let tls = match &self.ca {
             Some(ca) => format!("http_config: {{tls_config: {{ca_file: {}}}}}", ca.display()),
             None => "insecure: true".to_owned(),
         };
         format!(
             "object_storage:\n  bucket:\n    type: S3\n    prefix: \"{prefix}\"\n    config:\n      bucket: {BUCKET}\n      \
-             endpoint: {address}\n      access_key: {ACCESS_KEY}\n      secret_key: {SECRET_KEY}\n      {tls}\n\
+             endpoint: {address}\n      {lines}\n      {tls}\n\
              scrape_configs: []\n"
         )
     }

@@ -54,6 +54,13 @@ impl Place {
         place
     }
 
+    /// With a whole configuration.
+    pub fn with_config(yaml: &str) -> Place {
+        let place = Place { directory: tempfile::tempdir().expect("a temporary directory") };
+        place.write_config(yaml);
+        place
+    }
+
     pub fn write_config(&self, yaml: &str) {
         fs::write(self.path().join("parca.yaml"), yaml).expect("a configuration file");
     }
@@ -105,18 +112,32 @@ impl Server {
         server
     }
 
+    /// The same with variables in its environment.
+    pub async fn start_with(place: &Place, flags: &[&str], variables: &[(&str, &str)]) -> Server {
+        let address = free_address();
+        let mut command = Server::command(address, flags, place, None);
+        command.envs(variables.iter().copied());
+        let mut server = Server::run(command, place, address);
+        server.wait_until_ready().await;
+        server
+    }
+
     /// Starts a server that should refuse to run, and waits for its end.
     pub fn refused(place: &Place, address: SocketAddr, flags: &[&str], mounts: Option<&Mounts>) -> Exited {
         Server::spawn(place, address, flags, mounts).wait()
     }
 
     fn spawn(place: &Place, address: SocketAddr, flags: &[&str], mounts: Option<&Mounts>) -> Server {
+        Server::run(Server::command(address, flags, place, mounts), place, address)
+    }
+
+    fn command(address: SocketAddr, flags: &[&str], place: &Place, mounts: Option<&Mounts>) -> Command {
         let mut command = match mounts {
             Some(mounts) => mounts.command(place.path(), binary()),
             None => Command::new(binary()),
         };
         command.args(["--config-path", "parca.yaml", "--http-address", &address.to_string()]).args(flags);
-        Server::run(command, place, address)
+        command
     }
 
     fn run(mut command: Command, place: &Place, address: SocketAddr) -> Server {
@@ -138,17 +159,6 @@ impl Server {
         let mut command = Command::new(binary());
         command.args(["demo-workload", "--http-address", &address.to_string()]);
         Server::run(command, place, address)
-    }
-
-    /// A server with variables of its own in its environment.
-    pub async fn start_with(place: &Place, flags: &[&str], variables: &[(&str, &str)]) -> Server {
-        let address = free_address();
-        let mut command = Command::new(binary());
-        command.args(["--config-path", "parca.yaml", "--http-address", &address.to_string()]).args(flags);
-        command.envs(variables.iter().copied());
-        let mut server = Server::run(command, place, address);
-        server.wait_until_ready().await;
-        server
     }
 
     /// The text of `/metrics`.
@@ -198,8 +208,30 @@ impl Server {
         Client::new(self.address)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it had so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a running process");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a peak") << 10
+    }
+
+    /// The value of one of its metrics, labels and all as they stand there, or the sum over the labels where none are given; 0 if
+    /// it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(' ') || rest.starts_with('{'))?;
+            rest.rsplit(' ').next()
+        });
+        values.map(|value| value.parse::<f64>().expect("a number")).sum()
     }
 
     pub fn log(&self) -> String {

@@ -255,6 +255,8 @@ pub struct InitiateUploadRequest {
     pub size: i64,
     #[prost(string, tag = "3")]
     pub hash: String,
+    #[prost(bool, tag = "4")]
+    pub force: bool,
 }
 
 pub const STRATEGY_GRPC: i32 = 1;

@@ -33,6 +33,9 @@ const ATTEMPTS: usize = 8;
 /// On top of the longest upload, until one that was not finished counts as given up. Parca's.
 const STALE_MARGIN: Duration = Duration::from_secs(120);
 
+/// How long a signed URL may be good, says S3 and says GCS.
+const SIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What a file's first bytes are if it is an ELF file: the magic, then class and byte order.
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 const ELF_IDENT_BYTES: u64 = 16;
@@ -132,7 +135,7 @@ pub struct Uploads {
 
 impl Uploads {
     /// What files on their way hold is leased from `memory`. [`UploadError::Invalid`] if URLs are to be signed and the bucket
-    /// cannot.
+    /// cannot, or not for so long.
     pub fn new(
         bucket: Bucket,
         options: UploadOptions,
@@ -142,6 +145,11 @@ impl Uploads {
     ) -> Result<Self, UploadError> {
         if options.signed_urls && !bucket.signs() {
             let what = "signed URLs are made for buckets of type S3 and GCS only".to_owned();
+            return Err(UploadError::Invalid(what));
+        }
+        if options.signed_urls && options.duration_max > SIGNED_MAX {
+            let what =
+                "a signed URL is good for seven days at most: --debuginfo-upload-max-duration is longer".to_owned();
             return Err(UploadError::Invalid(what));
         }
         let under_way = Arc::new(Semaphore::new(options.at_once.max(1)));
@@ -171,8 +179,15 @@ impl Uploads {
         let Ok(announced) = u64::try_from(size) else {
             return Err(UploadError::Invalid(format!("size must be positive, and is {size}")));
         };
+        let upload_id = random_uuid()?;
+        let mut failed = contended();
         for _ in 0..ATTEMPTS {
             let found = self.fetch(&id, asked.kind).await?;
+            let begun = found.as_ref().and_then(|(known, _)| known.upload.as_ref());
+            if begun.is_some_and(|upload| upload.id == upload_id) {
+                // written by an attempt whose answer was lost: this upload is not in its own way
+                return Ok(Initiated { upload_id, signed_url: self.sign(&id, asked.kind).await? });
+            }
             let decision = self.decide(found.as_ref().map(|(known, _)| known), asked)?;
             if decision.reason == reason::EQUAL {
                 return Err(UploadError::AlreadyExists(reason::EQUAL));
@@ -186,14 +201,7 @@ impl Uploads {
             if announced > self.options.bytes_max {
                 return Err(self.too_large(announced));
             }
-            let upload_id = random_uuid()?;
-            let signed_url = match self.options.signed_urls {
-                true => {
-                    let name = metadata::object_name(&id, asked.kind);
-                    Some(self.bucket.signed_put(&name, self.options.duration_max).await?)
-                }
-                false => None,
-            };
+            let signed_url = self.sign(&id, asked.kind).await?;
             let upload = Upload {
                 id: upload_id.clone(),
                 hash: asked.hash.to_owned(),
@@ -208,11 +216,23 @@ impl Uploads {
                 kind: asked.kind,
                 ..Debuginfo::default()
             };
-            if self.store(&id, &known, found.map(|(_, place)| place)).await? {
-                return Ok(Initiated { upload_id, signed_url });
+            match self.store(&id, &known, found.map(|(_, place)| place)).await {
+                Ok(true) => return Ok(Initiated { upload_id, signed_url }),
+                Ok(false) => {}
+                // nobody knows whether it was written: what is there now says so
+                Err(error @ UploadError::Busy(..)) => failed = error,
+                Err(error) => return Err(error),
             }
         }
-        Err(contended())
+        Err(failed)
+    }
+
+    async fn sign(&self, id: &BuildId, kind: DebuginfoType) -> Result<Option<String>, UploadError> {
+        if !self.options.signed_urls {
+            return Ok(None);
+        }
+        let name = metadata::object_name(id, kind);
+        Ok(Some(self.bucket.signed_put(&name, self.options.duration_max).await?))
     }
 
     /// Takes the bytes of an upload that was initiated.
@@ -246,6 +266,7 @@ impl Uploads {
     /// that a better one will be taken.
     pub async fn finish(&self, build_id: &str, upload_id: &str, kind: DebuginfoType) -> Result<(), UploadError> {
         let id = BuildId::parse(build_id)?;
+        let mut failed = contended();
         for _ in 0..ATTEMPTS {
             let found = self.fetch(&id, kind).await?;
             let (mut known, place) = found.ok_or(UploadError::NotFound("no debuginfo metadata found for build id"))?;
@@ -259,11 +280,14 @@ impl Uploads {
             if self.is_wrong_kind(&id, kind).await? {
                 known.quality = Some(Quality { not_valid_elf: true, ..Quality::default() });
             }
-            if self.store(&id, &known, Some(place)).await? {
-                return Ok(());
+            match self.store(&id, &known, Some(place)).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error @ UploadError::Busy(..)) => failed = error,
+                Err(error) => return Err(error),
             }
         }
-        Err(contended())
+        Err(failed)
     }
 
     /// Whether the file should be an ELF file and is none. Without a file, or with one that is too large (a signed URL has no

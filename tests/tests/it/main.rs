@@ -3,8 +3,11 @@
 mod bad_input;
 mod charm_metrics;
 mod crash;
+mod debuginfo;
 mod first_minute;
 mod forward;
+mod hostile;
 mod import;
 mod juju_jobs;
 mod object_store;
+mod roles;

@@ -1,10 +1,12 @@
 //! A server whose blocks, catalog and debuginfo lie in a real S3 server.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,12 +20,6 @@ const START: i64 = 1_768_464_000;
 const FLAGS: [&str; 1] = ["--storage-active-memory=67108864"];
 
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn place(config: &str) -> Place {
-    let place = Place::new("");
-    place.write_config(config);
-    place
-}
 
 /// A profile of its own second whose 1000 stacks are all new, so that a head is soon full. Its count is 1000.
 fn profile(second: i64) -> Vec<u8> {
@@ -66,7 +62,7 @@ async fn holds(client: &Client, seconds: std::ops::Range<i64>) {
 async fn two_processes_share_a_bucket_over_kills_and_a_third_needs_nothing_but_it() {
     let s3 = S3Server::start();
     let config = s3.object_storage(s3.address, "team/profiles");
-    let (place_a, place_b) = (place(&config), place(&config));
+    let (place_a, place_b) = (Place::with_config(&config), Place::with_config(&config));
     let (a, b) = (Server::start(&place_a, &FLAGS).await, Server::start(&place_b, &FLAGS).await);
     let manifests = || s3.names("team/profiles/catalog").len();
     let before = manifests();
@@ -96,7 +92,7 @@ async fn two_processes_share_a_bucket_over_kills_and_a_third_needs_nothing_but_i
     // stopped, and started without their logs: only what the bucket has, which is what a third has
     a.stop();
     b.stop();
-    let third = Server::start(&place(&config), &[]).await;
+    let third = Server::start(&Place::with_config(&config), &[]).await;
     let seen = third.client().values(pprof::CALLS, START, START + 100_000).await.expect("values");
     assert!(!seen.is_empty() && seen.iter().all(|(_, value)| *value == 1000), "{seen:?}");
     let merged = third.client().merge(pprof::CALLS, START, START + 100_000, e2e::wire::REPORT_FLAMEGRAPH_ARROW).await;
@@ -108,7 +104,7 @@ async fn two_processes_share_a_bucket_over_kills_and_a_third_needs_nothing_but_i
 async fn a_bucket_that_is_away_for_a_while_costs_nobody_a_profile() {
     let s3 = S3Server::start();
     let proxy = FaultyProxy::new(s3.address);
-    let place = place(&s3.object_storage(proxy.address, ""));
+    let place = Place::with_config(&s3.object_storage(proxy.address, ""));
     let server = Server::start(&place, &FLAGS).await;
     let mut turn = 0;
     proxy.plan(move |asked| {
@@ -143,7 +139,7 @@ fn a_bucket_that_lets_nobody_in_is_told_at_start() {
     let s3 = S3Server::start();
     let proxy = FaultyProxy::new(s3.address);
     proxy.plan(|_| Fault::Status(403));
-    let place = place(&s3.object_storage(proxy.address, "p"));
+    let place = Place::with_config(&s3.object_storage(proxy.address, "p"));
     let exited = Server::refused(&place, e2e::free_address(), &[], None);
     assert_eq!(exited.status.code(), Some(1), "{exited:?}");
     assert!(exited.log.contains("s3://profiles/p/") && exited.log.contains("403"), "{}", exited.log);
@@ -154,14 +150,14 @@ fn a_bucket_that_lets_nobody_in_is_told_at_start() {
 async fn an_authority_of_ones_own_is_believed_and_no_other() {
     let (s3, other) = (S3Server::start_with_tls(), S3Server::start_with_tls());
     let config = s3.object_storage(s3.address, "");
-    let server = Server::start(&place(&config), &FLAGS).await;
+    let server = Server::start(&Place::with_config(&config), &FLAGS).await;
     let client = server.client();
     let instructions = client.initiate_upload("feed01", 5).await.expect("initiated");
     assert_eq!(client.upload(&instructions, b"\x7fELF1").await.expect("uploaded"), 5);
     assert_eq!(fs::read(s3.objects().join("debuginfo/feed01/debuginfo")).expect("the object"), b"\x7fELF1");
     drop(server);
     // the certificate is another's
-    let place = place(&other.object_storage(s3.address, ""));
+    let place = Place::with_config(&other.object_storage(s3.address, ""));
     let yaml = fs::read_to_string(place.path().join("parca.yaml")).expect("a file");
     assert!(yaml.contains("ca_file"), "{yaml}");
     let exited = Server::refused(&place, e2e::free_address(), &[], None);
@@ -169,108 +165,148 @@ async fn an_authority_of_ones_own_is_believed_and_no_other() {
     assert!(exited.log.contains("certificate"), "{}", exited.log);
 }
 
-/// Larger than two parts, and an ELF file by its first bytes.
-fn executable(bytes: usize) -> Vec<u8> {
-    let mut file = b"\x7fELF\x02\x01\x01\x00".to_vec();
-    file.extend((file.len()..bytes).map(|at| (at ^ (at >> 8)) as u8));
-    file
+/// What one of several processes was told, and what it has not been told yet.
+#[derive(Default)]
+struct Told {
+    acknowledged: BTreeSet<i64>,
+    /// Sent last, before a kill: there or not.
+    in_doubt: BTreeSet<i64>,
+}
+
+/// Writes one profile after the other, `step` seconds apart, until the server is gone.
+async fn write_on(client: Client, next: Arc<AtomicI64>, step: i64, told: Arc<Mutex<Told>>) {
+    loop {
+        let second = next.fetch_add(step, Ordering::Relaxed);
+        told.lock().expect("no panic").in_doubt.insert(second);
+        loop {
+            match client.write(&[("__name__", pprof::NAME)], profile(second)).await {
+                Ok(()) => break,
+                Err(status) if status.code() == Code::ResourceExhausted => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(_gone) => return,
+            }
+        }
+        let mut told = told.lock().expect("no panic");
+        told.in_doubt.remove(&second);
+        told.acknowledged.insert(second);
+    }
+}
+
+/// Asks all the time, until the server is gone: nothing is counted twice, nothing that was there goes, and what this process has
+/// acknowledged is there. Gives how often it was answered.
+async fn ask_on(client: Client, own: Arc<Mutex<Told>>, is_gone: Arc<AtomicBool>) -> usize {
+    let mut seen = BTreeSet::new();
+    let mut answers = 0;
+    while !is_gone.load(Ordering::Relaxed) {
+        let acknowledged = own.lock().expect("no panic").acknowledged.clone();
+        match client.values(pprof::CALLS, START - 10, START + 1_000_000).await {
+            Ok(values) => {
+                assert!(
+                    values.iter().all(|(_, value)| *value == 1000),
+                    "a profile counted twice, or in part: {values:?}"
+                );
+                let now: BTreeSet<i64> = values.iter().map(|(time, _)| time - START).collect();
+                assert_eq!(now.len(), values.len(), "a second stands twice");
+                let lost: Vec<&i64> = seen.union(&acknowledged).filter(|second| !now.contains(second)).collect();
+                assert!(lost.is_empty(), "{lost:?} are gone");
+                seen = now;
+                answers += 1;
+            }
+            // a block of the other's that the bucket does not give just now, or the kill
+            Err(status) => assert!(
+                [Code::Unavailable, Code::ResourceExhausted, Code::Unknown, Code::Cancelled].contains(&status.code()),
+                "{status}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    answers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn debuginfo_goes_to_the_bucket_and_every_process_knows_of_it() {
+async fn two_processes_write_and_are_asked_at_once_over_a_bad_way_and_kills_and_nothing_is_lost_or_counted_twice() {
+    const ROUNDS: usize = 3;
     let s3 = S3Server::start();
-    let config = s3.object_storage(s3.address, "p");
-    let (one, other) = (Server::start(&place(&config), &[]).await, Server::start(&place(&config), &[]).await);
-    let (one, other) = (one.client(), other.client());
-    let file = executable(20 << 20);
-    let instructions = one.initiate_upload("abcdef", file.len()).await.expect("initiated");
-    assert_eq!(instructions.upload_strategy, e2e::wire::STRATEGY_GRPC);
-    let in_progress = "A previous upload is still in-progress and not stale yet (only stale uploads can be retried).";
-    assert_eq!(other.should_upload("abcdef").await.expect("an answer"), (false, in_progress.to_owned()));
-    // begun with one process, sent to the other, finished with the first
-    assert_eq!(other.upload(&instructions, &file).await.expect("uploaded"), file.len() as u64);
-    one.finish_upload(&instructions).await.expect("finished");
-    let stored = fs::read(s3.objects().join("p/debuginfo/abcdef/debuginfo")).expect("the object");
-    assert!(stored == file, "the object is the file");
-    let (wanted, reason) = other.should_upload("abcdef").await.expect("an answer");
-    assert!(!wanted && reason.contains("already exists"), "{reason}");
-    assert_eq!(s3.names("p/debuginfo"), ["p/debuginfo/abcdef/debuginfo", "p/debuginfo/abcdef/metadata"]);
-}
-
-/// As Go's protojson writes it: what an existing Parca leaves in its bucket.
-const PARCAS: &str = r#"{
-  "buildId":  "feed0001",
-  "source":  "SOURCE_UPLOAD",
-  "upload":  {
-    "id":  "85616e30-2b0f-4edc-b0e4-de03b5718926",
-    "hash":  "h1",
-    "state":  "STATE_UPLOADED",
-    "startedAt":  "2026-01-15T12:00:00.123456789Z",
-    "finishedAt":  "2026-01-15T12:00:01Z"
-  }
-}"#;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_parca_left_in_the_bucket_is_known() {
-    let s3 = S3Server::start();
-    let folder = s3.objects().join("debuginfo/feed0001");
-    fs::create_dir_all(&folder).expect("a folder");
-    fs::write(folder.join("metadata"), PARCAS).expect("an object");
-    fs::write(folder.join("debuginfo"), executable(100)).expect("an object");
-    let server = Server::start(&place(&s3.object_storage(s3.address, "")), &[]).await;
-    let client = server.client();
-    let (wanted, reason) = client.should_upload("feed0001").await.expect("an answer");
-    assert!(!wanted && reason.contains("already exists"), "{reason}");
-    let refused = client.initiate_upload("feed0001", 7).await.expect_err("it is there");
-    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-    assert!(client.should_upload("feed0002").await.expect("an answer").0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_puts_its_file_to_a_url_that_is_signed_for_it() {
-    let s3 = S3Server::start();
-    let place = place(&s3.object_storage(s3.address, "p"));
-    let server = Server::start(&place, &["--debuginfo-uploads-signed-url", "--debuginfo-upload-max-size=1000"]).await;
-    let client = server.client();
-    let file = executable(900);
-    let instructions = client.initiate_upload("abcdef", file.len()).await.expect("initiated");
-    assert_eq!(instructions.upload_strategy, e2e::wire::STRATEGY_SIGNED_URL);
-    assert!(!instructions.signed_url.contains(e2e::SECRET_KEY), "{}", instructions.signed_url);
-    let through = client.upload(&instructions, &file).await.expect_err("not through the server");
-    assert_eq!(through.code(), Code::Unimplemented);
-    let early = client.finish_upload(&instructions).await.expect_err("nothing is there");
-    assert_eq!(early.code(), Code::FailedPrecondition, "{early}");
-
-    // for this object alone, and by this method alone
-    let url = &instructions.signed_url;
-    assert_eq!(http("PUT", &url.replace("abcdef", "abcde0"), &file), 403);
-    assert_eq!(http("DELETE", url, b""), 403);
-    assert_eq!(http("PUT", url, &file), 200, "{url}");
-    client.finish_upload(&instructions).await.expect("finished");
-    assert_eq!(fs::read(s3.objects().join("p/debuginfo/abcdef/debuginfo")).expect("the object"), file);
-    let (wanted, reason) = client.should_upload("abcdef").await.expect("an answer");
-    assert!(!wanted && reason.contains("already exists"), "{reason}");
-
-    // S3 does not know how long a file may be: one that is too long goes when it is finished
-    let liar = client.initiate_upload("abcdee", 10).await.expect("initiated");
-    assert_eq!(http("PUT", &liar.signed_url, &executable(2000)), 200);
-    let refused = client.finish_upload(&liar).await.expect_err("too long");
-    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
-    assert!(!Path::new(&s3.objects().join("p/debuginfo/abcdee/debuginfo")).exists());
-}
-
-/// The status of one request to an `http://` URL on this machine.
-fn http(method: &str, url: &str, body: &[u8]) -> u16 {
-    let rest = url.strip_prefix("http://").expect("a plain URL");
-    let (host, path) = rest.split_once('/').expect("a path");
-    let mut connection = TcpStream::connect(host).expect("connected");
-    connection.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-    let length = body.len();
-    write!(connection, "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n").expect("sent");
-    connection.write_all(b"Connection: close\r\n\r\n").expect("sent");
-    connection.write_all(body).expect("sent");
-    let mut reply = String::new();
-    connection.read_to_string(&mut reply).expect("a reply");
-    let status = reply.split(' ').nth(1).and_then(|status| status.parse().ok());
-    status.unwrap_or_else(|| panic!("no status in {reply:?}"))
+    let proxies = [FaultyProxy::new(s3.address), FaultyProxy::new(s3.address)];
+    let places: Vec<Place> =
+        proxies.iter().map(|proxy| Place::with_config(&s3.object_storage(proxy.address, "p"))).collect();
+    let told: [Arc<Mutex<Told>>; 2] = Default::default();
+    // the one writes even seconds and the other odd ones: the same hours, and blocks that overlap
+    let next = [Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(1))];
+    let manifests = || s3.names("p/catalog").len();
+    let mut answers = 0;
+    for round in 0..ROUNDS {
+        let servers = [Server::start(&places[0], &FLAGS).await, Server::start(&places[1], &FLAGS).await];
+        for (number, proxy) in proxies.iter().enumerate() {
+            let mut numbers = (round * 2 + number) as u64 + 1;
+            proxy.plan(move |_| {
+                numbers = numbers.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                match (numbers >> 33) % 50 {
+                    0 => Fault::Status(500),
+                    1 => Fault::Status(503),
+                    2 => Fault::LostReply,
+                    3 => Fault::HalfRequest,
+                    4 => Fault::HalfReply,
+                    5 => Fault::Delay(Duration::from_millis(300)),
+                    _ => Fault::None,
+                }
+            });
+        }
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        let mut askers = Vec::new();
+        for (number, server) in servers.iter().enumerate() {
+            writers.push(tokio::spawn(write_on(server.client(), next[number].clone(), 2, told[number].clone())));
+            askers.push(tokio::spawn(ask_on(server.client(), told[number].clone(), is_gone.clone())));
+        }
+        let (before, end) = (manifests(), Instant::now() + PATIENCE);
+        while manifests() < before + 4 {
+            assert!(Instant::now() < end, "round {round}: {:?}\n{}", s3.names("p/catalog"), servers[0].log());
+            assert!(askers.iter().all(|asker| !asker.is_finished()), "an answer was wrong: {round}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for server in servers {
+            server.kill();
+        }
+        proxies.iter().for_each(FaultyProxy::heal);
+        is_gone.store(true, Ordering::Relaxed);
+        for asker in askers {
+            answers += asker.await.expect("right answers");
+        }
+        for writer in writers {
+            writer.await.expect("it ends with its server");
+        }
+    }
+    let happened = proxies.iter().map(FaultyProxy::happened).collect::<Vec<_>>();
+    proxies.iter().for_each(FaultyProxy::heal);
+    // each has its own, once; and of the other's no more than that
+    let mut known = BTreeSet::new();
+    for (number, place) in places.iter().enumerate() {
+        let server = Server::start(place, &[]).await;
+        let values = server.client().values(pprof::CALLS, START - 10, START + 1_000_000).await.expect("values");
+        assert!(values.iter().all(|(_, value)| *value == 1000), "{values:?}");
+        let seen: BTreeSet<i64> = values.iter().map(|(time, _)| time - START).collect();
+        assert_eq!(seen.len(), values.len());
+        let own = told[number].lock().expect("no panic");
+        let lost: Vec<&i64> = own.acknowledged.difference(&seen).collect();
+        assert!(lost.is_empty(), "process {number}: {lost:?}");
+        known.extend(own.acknowledged.iter().chain(&own.in_doubt).copied());
+        let other = told[1 - number].lock().expect("no panic");
+        let strange: Vec<&i64> = seen
+            .iter()
+            .filter(|second| {
+                [&own, &other].iter().all(|told| !told.acknowledged.contains(second) && !told.in_doubt.contains(second))
+            })
+            .collect();
+        assert!(strange.is_empty(), "never written: {strange:?}");
+    }
+    println!(
+        "{} profiles, {} manifests, {answers} answers, {ROUNDS} kills of each; {happened:?}",
+        known.len(),
+        manifests()
+    );
+    assert!(answers > 20, "{answers}");
+    let kinds = |happened: &std::collections::BTreeMap<&str, u64>| happened.len();
+    assert!(happened.iter().map(kinds).sum::<usize>() >= 8, "too few kinds of faults: {happened:?}");
 }
