@@ -79,8 +79,10 @@ impl Gateway {
         *grpc.version_mut() = http::Version::HTTP_2;
         *grpc.uri_mut() = route.path.parse().map_err(|_| Status::internal("a method's path is not a URI"))?;
         grpc.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        if let Some(timeout) = parts.headers.get("grpc-timeout") {
-            grpc.headers_mut().insert("grpc-timeout", timeout.clone());
+        for name in ["grpc-timeout", "user-agent"] {
+            if let Some(value) = parts.headers.get(name) {
+                grpc.headers_mut().insert(name, value.clone());
+            }
         }
         if let Some(peer) = parts.extensions.get::<Peer>() {
             grpc.extensions_mut().insert(*peer);

@@ -108,9 +108,19 @@ async fn every_protocol_goes_through_a_forwarder_as_if_it_came_at_once() {
         let (samples, locations) = ("conformance/inputs/v1_samples.arrow", "conformance/inputs/v1_locations.arrow");
         client.write_v1(input(samples), input(locations)).await.expect("Write");
         client.export(&input("conformance/inputs/otlp_basic.otlp.pb")).await.expect("OTLP over gRPC");
-        let json = [("Content-Type", "application/json")];
+        let json = [("Content-Type", "application/json"), ("User-Agent", "uploader/1.2 curl/8.0")];
         let (status, body) = server.http("POST", "/v1development/profiles", &json, &input("otlp/collector.json"));
         assert_eq!(status, 200, "OTLP over HTTP: {body}");
+        let (status, body) = server.http("POST", "/api/profiles/writeraw", &json, b"{\"series\": []}");
+        assert_eq!(status, 200, "WriteRaw over REST: {body}");
+        for protocol in ["otlp", "pprof"] {
+            let of = format!("protocol=\"{protocol}\",kind=\"uploader\",version=\"1.2\",result=\"accepted\"");
+            assert_eq!(
+                server.figure(&format!("decima_sender_writes_total{{{of}}}")),
+                Some(1.0),
+                "{protocol} over HTTP"
+            );
+        }
         // what is no profile is refused at once, by whom it is given to
         let refused = client.write_arrow(input("conformance/inputs/v2_bad_value.arrow")).await.expect_err("refused");
         assert_eq!(refused.code(), Code::InvalidArgument);
