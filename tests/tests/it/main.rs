@@ -1,6 +1,7 @@
 //! What a user meets: crashes, bad input, the first minute.
 
 mod bad_input;
+mod bad_profiles;
 mod charm_metrics;
 mod crash;
 mod debuginfo;

@@ -181,6 +181,13 @@ fn payload(value: &Value) -> Vec<u8> {
 }
 
 #[test]
+fn an_index_beyond_its_dictionary_is_refused_though_all_lengths_are_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/arrow/v2_wrong_index.arrow");
+    let error = write_v2(&std::fs::read(path).expect("a file")).expect_err("refused");
+    assert_eq!(error.kind, IngestErrorKind::InvalidArgument, "{error}");
+}
+
+#[test]
 fn a_message_that_is_cut_off_or_harmed_anywhere_is_refused_or_sound() {
     for file in ["v2_cpu.arrow", "v2_memory.arrow", "v2_two_batches.arrow"] {
         let bytes = input(file);
