@@ -49,7 +49,7 @@ pub(crate) fn call_graph<W: Weight>(context: &Context, merged: &Merged<'_, W>) -
     for edge in &mut edges {
         (edge.caller, edge.callee) = (shown[edge.caller as usize], shown[edge.callee as usize]);
     }
-    edges.sort_unstable();
+    // in order still: rows that stay keep theirs
     graph.edges = edges;
     Ok(graph)
 }
@@ -101,22 +101,27 @@ fn keep_one_of_each_circle(folded: &mut [u32]) {
 
 /// Calls by way of folded rows become calls from the nearest row that stays, once per pair. Each keeps the
 /// value that arrives. (Parca adds up the calls along the way, so that values grow with its length.)
-fn fold(mut edges: Vec<CallEdge>, folded: &[u32]) -> Vec<CallEdge> {
-    edges.retain(|edge| folded[edge.callee as usize] == NONE);
-    for edge in &mut edges {
-        while folded[edge.caller as usize] != NONE {
+///
+/// `edges` are ascending, each pair once, and so is the result, collapsed ones last.
+fn fold(edges: Vec<CallEdge>, folded: &[u32]) -> Vec<CallEdge> {
+    let stays = |row: u32| folded[row as usize] == NONE;
+    let arrive = edges.into_iter().filter(|edge| stays(edge.callee));
+    let (mut edges, mut collapsed): (Vec<_>, Vec<_>) = arrive.partition(|edge| stays(edge.caller));
+    for edge in &mut collapsed {
+        edge.is_collapsed = true;
+        while !stays(edge.caller) {
             edge.caller = folded[edge.caller as usize];
-            edge.is_collapsed = true;
         }
     }
-    edges.sort_unstable();
-    edges.dedup_by(|next, edge| {
-        let same = (next.is_collapsed, next.caller, next.callee) == (edge.is_collapsed, edge.caller, edge.callee);
+    collapsed.sort_unstable();
+    collapsed.dedup_by(|next, edge| {
+        let same = (next.caller, next.callee) == (edge.caller, edge.callee);
         if same {
             edge.cumulative = edge.cumulative.wrapping_add(next.cumulative);
         }
         same
     });
+    edges.append(&mut collapsed);
     edges
 }
 

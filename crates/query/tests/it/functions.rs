@@ -178,6 +178,7 @@ fn check_call_graph(graph: &CallGraph, tree: &Node, seed: u64) {
         .map(|edge| ((edge.is_collapsed, end(edge.caller), end(edge.callee)), edge.cumulative))
         .collect();
     assert_eq!(actual.len(), graph.edges.len(), "seed {seed}: each call once");
+    assert!(graph.edges.is_sorted(), "seed {seed}: in order");
     assert_eq!(actual, edges, "seed {seed}");
 }
 
