@@ -6,5 +6,6 @@ pub mod charm;
 pub mod decode;
 pub mod ingest;
 pub mod query;
+pub mod reports;
 pub mod rest;
 pub mod server;

@@ -4,10 +4,11 @@
 //! the median of [`measure::RUNS`] runs, in CPU time, with a peer measured beside it on the same bytes: prost,
 //! libdeflate or a bare loop. Nothing here is linked into the server or the charm.
 //!
-//! Map: [`corpus`] what is measured · [`stamped`] some of it as agents send it · [`measure`] how · [`peer`] what it is held against · [`fixture`] a store to
-//! write to · [`process`] the built server as a child, [`wire`] what is said to it · [`figure`] a module for each
+//! Map: [`corpus`] what is measured · [`stamped`] some of it as agents send it · [`measure`] how · [`peer`] what it is held
+//! against · [`fixture`] a store to write to · [`process`] the built server as a child, [`client`] and [`wire`] what is said to it · [`figure`] a module for each
 //! table of docs/benchmarks.md.
 
+pub mod client;
 pub mod corpus;
 pub mod figure;
 pub mod fixture;

@@ -9,6 +9,7 @@ const FIGURES: &[Figure] = &[
     ("ingest", figure::ingest::run),
     ("agent", figure::agent::run),
     ("query", figure::query::run),
+    ("reports", figure::reports::run),
     ("catalogue", figure::catalogue::run),
     ("rest", figure::rest::run),
     ("server", figure::server::run),

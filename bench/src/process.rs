@@ -25,6 +25,11 @@ impl Server {
     }
 
     pub fn start(binary: &Path) -> Self {
+        Self::start_with(binary, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn start_with(binary: &Path, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the server");
         let config = "object_storage:\n  bucket:\n    type: FILESYSTEM\n    config:\n      directory: ./objects\n";
         std::fs::write(directory.path().join("parca.yaml"), config).expect("a configuration");
@@ -33,6 +38,7 @@ impl Server {
         let child = Command::new(binary)
             .args(["--config-path", "parca.yaml", "--storage-path", "data", "--http-address"])
             .arg(port.to_string())
+            .envs(environment.iter().copied())
             .current_dir(directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -59,6 +65,11 @@ impl Server {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with(field)).expect("a field of status");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("kB") * 1024
+    }
+
+    /// Lets `VmHWM` begin again at what it holds now.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the server still runs");
     }
 
     fn proc(&self, file: &str) -> String {

@@ -1,5 +1,9 @@
 //! The few messages of Parca's API that figures send, written out here: a client of ours must not share the server's code.
 
+use prost::DecodeError;
+use prost::bytes::{Buf, BufMut};
+use prost::encoding::{DecodeContext, WireType, key_len, skip_field};
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WriteRawRequest {
     #[prost(message, repeated, tag = "2")]
@@ -57,6 +61,26 @@ pub struct QueryRequest {
     pub merge: Option<MergeProfile>,
     #[prost(int32, tag = "5")]
     pub report_type: i32,
+    #[prost(message, optional, tag = "9")]
+    pub source_reference: Option<SourceReference>,
+}
+
+impl QueryRequest {
+    /// The CPU time of all that was written.
+    pub fn merge_of_everything(report_type: i32) -> Self {
+        let merge = MergeProfile {
+            query: "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta".to_owned(),
+            start: Some(Timestamp { seconds: 1, nanos: 0 }),
+            end: Some(Timestamp { seconds: 4_000_000_000, nanos: 0 }),
+        };
+        Self { mode: 2, merge: Some(merge), report_type, source_reference: None }
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SourceReference {
+    #[prost(string, tag = "2")]
+    pub filename: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,3 +118,34 @@ pub struct FlamegraphArrow {
 /// A reply of which nothing is looked at.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Empty {}
+
+/// Any message; how long it is, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Length {
+    pub bytes: usize,
+}
+
+impl prost::Message for Length {
+    fn encode_raw(&self, _: &mut impl BufMut) {}
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buffer: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let before = buffer.remaining();
+        skip_field(wire_type, tag, buffer, context)?;
+        self.bytes += key_len(tag) + before - buffer.remaining();
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        0
+    }
+
+    fn clear(&mut self) {
+        self.bytes = 0;
+    }
+}

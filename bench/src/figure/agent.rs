@@ -4,8 +4,8 @@ use bytes::Bytes;
 use ingest::{Limits, Scratch, stamped_limits};
 use store::Record;
 
+use crate::client::{call, connect};
 use crate::corpus::{self, Payload};
-use crate::figure::server::{call, connect};
 use crate::fixture::{self, Stored};
 use crate::measure::{Bar, in_process, line, medians};
 use crate::process::Server;

@@ -2,30 +2,15 @@
 
 use std::time::Duration;
 
-use query::request::{
-    LabelsRequest, QueryOptions, QueryRequest, Selection, SourceReference, TypesRequest, ValuesRequest,
-};
-use query::{Context, Engine, EngineOptions, Report};
+use query::request::{LabelsRequest, TypesRequest, ValuesRequest};
+use query::{Context, Engine, EngineOptions};
 
 use crate::corpus;
+use crate::figure::reports::report;
 use crate::fixture::{Stored, gunzip_speed};
 use crate::measure::{Bar, in_process, line, median_of, milliseconds, on_thread};
 
-const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
-
-/// A flame chart is not among them: all stacks of a scraped profile share a time, and a chart shows one at a time.
-const OTHER_REPORTS: [(&str, i32); 8] = [
-    ("nested flame graph", 0),
-    ("pprof, packed", 1),
-    ("top list", 2),
-    ("call graph", 3),
-    ("nested flame graph with tables", 4),
-    ("lines of a file", 6),
-    ("table", 7),
-    ("metadata", 8),
-];
-
-/// The reports are the engine's plain columns; `server` measures them with their encoding, over gRPC.
+/// In process: [`super::reports`] has every kind of report, and what it costs through the server.
 pub fn run() {
     println!("query: fleet:1000 in process, process CPU, default node budget");
     let stored = Stored::open();
@@ -43,38 +28,9 @@ pub fn run() {
         let merge = median_of(|| in_process(|| engine.query(&context, &flame).expect("an answer")));
         let bar = Bar::AtMost(100.0 / speed);
         line(&format!("{place}: merge to flame graph"), milliseconds(merge), "ms", bar);
-        let file = costliest_file(&engine, &context);
-        for (name, report_type) in OTHER_REPORTS {
-            let request = report(report_type, &file);
-            let time = median_of(|| in_process(|| engine.query(&context, &request).expect("an answer")));
-            line(&format!("{place}: {name}"), milliseconds(time), "ms", bar);
-        }
         lists(place, &engine, &context, speed);
     }
     line("a bare loop of sum[stack] += value", milliseconds(bare_sum(samples)), "ms", Bar::None);
-}
-
-/// The file of the function on top of the list.
-fn costliest_file(engine: &Engine, context: &Context) -> String {
-    match engine.query(context, &report(2, "")).expect("an answer").report {
-        Report::Top(top) => String::from_utf8_lossy(top.frames.function_file_name.get(0).expect("a file")).into_owned(),
-        other => panic!("not a top list: {other:?}"),
-    }
-}
-
-fn report(report_type: i32, file: &str) -> QueryRequest {
-    QueryRequest {
-        mode: 2,
-        options: Some(QueryOptions::Select(Selection::Merge {
-            query: CPU.to_owned(),
-            start: Some(0),
-            end: Some(i64::MAX),
-        })),
-        report_type,
-        node_trim_threshold: None,
-        source: Some(SourceReference { build_id: String::new(), filename: file.to_owned() }),
-        view: query::View::default(),
-    }
 }
 
 fn lists(place: &str, engine: &Engine, context: &Context, speed: f64) {

@@ -4,23 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
 
+use crate::client::{QUERY, call, connect, write_all};
 use crate::corpus::{self, Payload};
 use crate::measure::{self, Bar, RUNS, line, mb_per_second, median_of, on_thread};
 use crate::peer;
 use crate::process::Server;
-use crate::wire::{
-    Empty, Label, LabelSet, MergeProfile, QueryRequest, QueryResponse, RawProfileSeries, RawSample, Timestamp,
-    WriteRawRequest,
-};
-
-/// Connections that write at the same time, each waiting for its acknowledgement.
-const CONNECTIONS: usize = 16;
+use crate::wire::{QueryRequest, QueryResponse};
 
 /// Merges between two looks at the clock, which ticks every 10 ms.
 const MERGES: u32 = 20;
@@ -93,72 +83,12 @@ fn cpu_nanoseconds(raw: &[u8]) -> i64 {
     profile.sample.iter().map(|sample| sample.value[1]).sum()
 }
 
-pub(crate) async fn connect(server: &Server) -> Grpc<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).expect("an address");
-    let channel = endpoint.connect().await.expect("a connection");
-    Grpc::new(channel).max_decoding_message_size(64 << 20)
-}
-
-pub(crate) async fn call<Q, R>(grpc: &mut Grpc<Channel>, path: &'static str, request: Q) -> Result<R, Status>
-where
-    Q: prost::Message + Send + Sync + 'static,
-    R: prost::Message + Default + Send + Sync + 'static,
-{
-    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let codec: ProstCodec<Q, R> = ProstCodec::default();
-    let reply = grpc.unary(Request::new(request), PathAndQuery::from_static(path), codec).await?;
-    Ok(reply.into_inner())
-}
-
-/// Every profile acknowledged; one that is refused for lack of room is sent again.
-async fn write_all(server: &Server, payloads: &[Payload], packed: &[Bytes]) {
-    let lanes = (0..CONNECTIONS).map(|lane| async move {
-        let mut grpc = connect(server).await;
-        for (payload, packed) in payloads.iter().zip(packed).skip(lane).step_by(CONNECTIONS) {
-            loop {
-                match call::<_, Empty>(&mut grpc, WRITE_RAW, write_request(payload, packed)).await {
-                    Ok(_) => break,
-                    Err(status) if status.code() == Code::ResourceExhausted => {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    Err(status) => panic!("WriteRaw: {status}"),
-                }
-            }
-        }
-    });
-    let mut lanes: Vec<_> = lanes.map(Box::pin).collect();
-    // all of them on this thread, until the last is done
-    std::future::poll_fn(|context| {
-        lanes.retain_mut(|lane| lane.as_mut().poll(context).is_pending());
-        if lanes.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-}
-
-const WRITE_RAW: &str = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw";
-const QUERY: &str = "/parca.query.v1alpha1.QueryService/Query";
-
-fn write_request(payload: &Payload, packed: &Bytes) -> WriteRawRequest {
-    let label = |(name, value): &(String, String)| Label { name: name.clone(), value: value.clone() };
-    let labels = LabelSet { labels: payload.labels.iter().map(label).collect() };
-    let samples = vec![RawSample { raw_profile: packed.clone() }];
-    WriteRawRequest { series: vec![RawProfileSeries { labels: Some(labels), samples }] }
-}
-
 /// Asks `times` for the flame graph of everything; gives its total and the bytes of the table.
 async fn merge(server: &Server, times: u32) -> (i64, usize) {
     let mut grpc = connect(server).await;
     let mut answer = (0, 0);
     for _ in 0..times {
-        let request = QueryRequest {
-            mode: 2,
-            merge: Some(MergeProfile {
-                query: "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta".to_owned(),
-                start: Some(Timestamp { seconds: 1, nanos: 0 }),
-                end: Some(Timestamp { seconds: 4_000_000_000, nanos: 0 }),
-            }),
-            report_type: 5,
-        };
+        let request = QueryRequest::merge_of_everything(5);
         let reply: QueryResponse = call(&mut grpc, QUERY, request).await.expect("an answer");
         let table = reply.flamegraph_arrow.map_or(0, |table| table.record.len());
         answer = (reply.total, table);
