@@ -1,11 +1,12 @@
 //! What there is: profile types, label names, label values. Blocks that lie in the range whole tell these themselves; of
-//! others it reads profile rows, never samples.
+//! others it reads profile rows, and samples only where those do not say which labels lie in the range.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use profile::{ProfileType, Stream, ValueType};
 use store::listing::Listing;
-use store::part::Part;
+use store::part::{Part, Pick, SampleRow};
 
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
@@ -31,7 +32,7 @@ pub(crate) fn profile_types(
     let mut types: BTreeSet<ProfileType> = listing.types().into_iter().collect();
     for part in &listing.parts {
         context.check()?;
-        for stream in present_streams(&**part, request) {
+        for stream in present_streams(context, &**part, request)? {
             for (value, _) in stream.values.iter().enumerate().filter(|(_, present)| **present) {
                 types.insert(stream.stream.profile_type(value));
             }
@@ -47,7 +48,7 @@ pub(crate) fn has_profile_data(engine: &Engine, context: &Context, request: &Typ
     }
     for part in &listing.parts {
         context.check()?;
-        if !present_streams(&**part, request).is_empty() {
+        if !present_streams(context, &**part, request)?.is_empty() {
             return Ok(true);
         }
     }
@@ -102,72 +103,128 @@ fn visit_labels(
     listing.each_label(query.map(|query| &query.profile_type), visit);
     for part in &listing.parts {
         context.check()?;
-        for_each_label(&**part, bounds, query, visit)?;
+        for_each_label(context, &**part, bounds, query, visit)?;
     }
     Ok(())
 }
 
-/// A stream with profiles in the range.
+/// A stream of which samples lie in the range.
 struct Present<'a> {
     row: u32,
     stream: &'a Stream,
-    /// Per sample type, whether any sample has a value.
+    /// Per sample type, whether any sample in the range has a value.
     values: Vec<bool>,
+    /// Rows of its profiles that have samples in the range, or may have.
+    profiles: Vec<u32>,
+    /// Whether all of its samples in this part lie in the range.
+    whole: bool,
 }
 
-fn present_streams<'a>(part: &'a dyn Part, bounds: &TypesRequest) -> Vec<Present<'a>> {
+fn present_streams<'a>(
+    context: &Context,
+    part: &'a dyn Part,
+    bounds: &TypesRequest,
+) -> Result<Vec<Present<'a>>, QueryError> {
     let range = bounds.range();
     let profiles = part.profiles();
-    let mut present: Vec<Option<Vec<bool>>> = vec![None; part.streams().len()];
+    let streams = part.streams().iter().enumerate();
+    let mut present: Vec<Present<'a>> = streams
+        .map(|(row, stream)| {
+            let values = vec![false; stream.sample_types.len()];
+            Present { row: row as u32, stream, values, profiles: Vec::new(), whole: true }
+        })
+        .collect();
+    let mut cut: Vec<u32> = Vec::new();
     for profile in 0..profiles.len() {
         let (first, last) = (profiles.time[profile], profiles.time_max[profile]);
+        let of = &mut present[profiles.stream[profile] as usize];
         if range.is_some_and(|(start, end)| start > end || last < start || first > end) {
+            of.whole = false;
             continue;
         }
-        let stream = profiles.stream[profile] as usize;
-        let width = part.streams()[stream].sample_types.len();
-        let values = present[stream].get_or_insert_with(|| vec![false; width]);
-        if !values.iter().all(|&present| present) {
-            for (value, present) in values.iter_mut().enumerate() {
+        of.profiles.push(profile as u32);
+        if range.is_some_and(|(start, end)| first < start || last > end) {
+            of.whole = false;
+            cut.push(profile as u32);
+            continue;
+        }
+        if !of.values.iter().all(|&present| present) {
+            for (value, present) in of.values.iter_mut().enumerate() {
                 *present |= profiles.total(profile, value).1 > 0;
             }
         }
     }
-    let rows = present.into_iter().zip(part.streams()).enumerate();
-    rows.filter_map(|(row, (values, stream))| {
-        let values = values.filter(|values| values.contains(&true))?;
-        Some(Present { row: row as u32, stream, values })
-    })
-    .collect()
+    // of a profile that the range cuts its samples tell where they lie
+    for profile in cut {
+        let of = &mut present[profiles.stream[profile as usize] as usize];
+        for value in 0..of.values.len() {
+            if !of.values[value] {
+                let pick = Pick { profile, value: value as u16, weight: 1, label_sets: None };
+                each_until(context, part, &[pick], range, &mut |_| {
+                    of.values[value] = true;
+                    false
+                })?;
+            }
+        }
+    }
+    present.retain(|present| present.values.contains(&true));
+    Ok(present)
+}
+
+/// Visits samples in the range until `visit` says that it has seen enough.
+fn each_until(
+    context: &Context,
+    part: &dyn Part,
+    picks: &[Pick<'_>],
+    range: Option<(i64, i64)>,
+    visit: &mut dyn FnMut(SampleRow) -> bool,
+) -> Result<(), QueryError> {
+    let enough = Cell::new(false);
+    let read = part.samples(picks, &|| !enough.get() && context.go_on(), &mut |sample| {
+        if !enough.get() && range.is_none_or(|(start, end)| start <= sample.time && sample.time <= end) {
+            enough.set(!visit(sample));
+        }
+    });
+    if enough.get() { Ok(()) } else { read.map_err(|error| context.name(error)) }
 }
 
 /// Visits labels of streams and of their samples; some more than once.
 fn for_each_label(
+    context: &Context,
     part: &dyn Part,
     bounds: &TypesRequest,
     query: Option<&Query>,
     visit: &mut dyn FnMut(&str, &str),
 ) -> Result<(), QueryError> {
     let picks = query.map(|query| query.streams(part)).transpose()?;
-    for present in present_streams(part, bounds) {
-        let mut filter = None;
-        if let Some(picks) = &picks {
-            match &picks[present.row as usize] {
-                Some(pick) if pick.values.iter().any(|&value| present.values[usize::from(value)]) => {
-                    filter = pick.label_sets.clone();
-                }
-                _ => continue,
-            }
+    for present in present_streams(context, part, bounds)? {
+        let (values, filter) = match &picks {
+            None => ((0..present.values.len() as u16).collect(), None),
+            Some(picks) => match &picks[present.row as usize] {
+                Some(pick) => (pick.values.clone(), pick.label_sets.clone()),
+                None => continue,
+            },
+        };
+        if !values.iter().any(|&value| present.values[usize::from(value)]) {
+            continue;
+        }
+        let of_stream = part.stream_label_sets(present.row)?;
+        let wanted = of_stream.iter().copied().filter(|&set| filter.as_ref().is_none_or(|filter| filter[set as usize]));
+        let mut sets: Vec<u32> = wanted.collect();
+        let all_values = values.len() == present.values.len();
+        if of_stream.iter().any(|&set| set != 0) && !(present.whole && all_values) {
+            sets = sets_between(context, part, bounds, &present, &values, &sets)?;
+        }
+        if sets.is_empty() {
+            continue;
         }
         let labels = &present.stream.labels;
         labels.iter().for_each(|(name, value)| visit(name, value));
-        let of_stream = part.stream_label_sets(present.row)?;
-        let mut sets = of_stream.iter().filter(|&&set| set != 0).peekable();
-        if sets.peek().is_none() {
+        if sets == [0] {
             continue;
         }
         let table = part.label_sets()?;
-        for &set in sets.filter(|&&set| filter.as_ref().is_none_or(|filter| filter[set as usize])) {
+        for set in sets {
             for (name, value) in set_labels(&table, set) {
                 // the stream's label wins a clash
                 if labels.get(&name).is_none() {
@@ -177,6 +234,31 @@ fn for_each_label(
         }
     }
     Ok(())
+}
+
+/// Those of `sets` that samples in the range have where they have one of `values`. Reads samples until each was seen, mostly soon.
+fn sets_between(
+    context: &Context,
+    part: &dyn Part,
+    bounds: &TypesRequest,
+    present: &Present<'_>,
+    values: &[u16],
+    sets: &[u32],
+) -> Result<Vec<u32>, QueryError> {
+    let mut missing = vec![false; sets.last().map_or(0, |&last| last as usize + 1)];
+    sets.iter().for_each(|&set| missing[set as usize] = true);
+    let mut left = sets.len();
+    let profiles = part.profiles();
+    let all = present.profiles.iter().flat_map(|&profile| values.iter().map(move |&value| (profile, value)));
+    let picks: Vec<Pick<'_>> = all
+        .filter(|&(profile, value)| profiles.total(profile as usize, usize::from(value)).1 > 0)
+        .map(|(profile, value)| Pick { profile, value, weight: 1, label_sets: None })
+        .collect();
+    each_until(context, part, &picks, bounds.range(), &mut |sample| {
+        left -= usize::from(missing.get_mut(sample.label_set as usize).is_some_and(std::mem::take));
+        left > 0
+    })?;
+    Ok(sets.iter().copied().filter(|&set| !missing[set as usize]).collect())
 }
 
 /// Whether a rate of this type is in cores: ns of CPU per ns.

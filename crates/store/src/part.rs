@@ -94,8 +94,8 @@ pub trait Part: Send + Sync {
     fn profiles(&self) -> &ProfileTable;
     /// Sample label sets, with their own strings (row 0 is the empty set).
     fn label_sets(&self) -> Result<Arc<PartLabelSets>, ReadError>;
-    /// The distinct sample label sets of row `stream` of [`Part::streams`], in ascending order. An
-    /// implementation that does not keep them by stream answers with all sets of the part.
+    /// The distinct label sets of those samples of row `stream` of [`Part::streams`] that have a value of some type, in
+    /// ascending order. An implementation that does not keep them by stream answers with all sets of the part.
     fn stream_label_sets(&self, stream: u32) -> Result<Arc<[u32]>, ReadError> {
         let _ = stream;
         Ok((0..self.label_sets()?.sets.len() as u32).collect())

@@ -82,7 +82,8 @@ impl<'a> Lexer<'a> {
             Some(b'`') => self.raw_string()?,
             Some(_) => {
                 let inside = if self.in_braces { " inside braces" } else { "" };
-                return Err(Fault::new(at, format!("unexpected character{inside}: {:?}", self.character().0)));
+                let character = self.character().0.unwrap_or(char::REPLACEMENT_CHARACTER);
+                return Err(Fault::new(at, format!("unexpected character{inside}: {character:?}")));
             }
         };
         Ok(Token { at, kind })

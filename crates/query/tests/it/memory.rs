@@ -76,8 +76,13 @@ impl Part for MemoryPart {
 
     fn stream_label_sets(&self, stream: u32) -> Result<Arc<[u32]>, ReadError> {
         let profiles = (0..self.batch.profiles.len()).filter(|&profile| self.batch.profiles.stream[profile] == stream);
-        let mut sets: Vec<u32> =
-            profiles.flat_map(|profile| self.batch.profiles.samples(profile)).map(|sample| self.set(sample)).collect();
+        let width = self.batch.streams[stream as usize].sample_types.len();
+        let values = |sample: usize| &self.batch.samples.values[sample * width..(sample + 1) * width];
+        let mut sets: Vec<u32> = profiles
+            .flat_map(|profile| self.batch.profiles.samples(profile))
+            .filter(|&sample| values(sample).iter().any(|&value| value != 0))
+            .map(|sample| self.set(sample))
+            .collect();
         sets.sort_unstable();
         sets.dedup();
         Ok(sets.into())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -42,7 +42,14 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(profiler: SelfProfiler) -
         .route("/debug/pprof/profile", get(profile))
         .route("/debug/pprof/heap", get(heap))
         .route("/debug/pprof/allocs", get(heap))
+        .route("/debug/pprof/{other}", get(unknown))
         .with_state(profiler)
+}
+
+/// Not the screen, which answers unknown paths elsewhere: who scrapes this would take its page for a broken profile.
+async fn unknown(Path(other): Path<String>) -> Response {
+    let message = format!("there is no profile {other:?} of this server, only profile, heap and allocs\n");
+    (StatusCode::NOT_FOUND, message).into_response()
 }
 
 async fn index() -> Html<&'static str> {

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt};
-use profile::{ProfileType, ValueType};
+use profile::{Labels, ProfileType, Stream, ValueType};
 use serde::{Deserialize, Serialize};
 
-use super::profiles::ProfileRows;
 use crate::part::PartLabelSets;
 
 /// Values listed per label name; more are only told of.
@@ -29,7 +28,7 @@ pub struct TypeContents {
     pub sample: [String; 2],
     pub period: [String; 2],
     pub delta: bool,
-    /// Row in [`Contents::labels`]: of the streams that have a value of this type, and of their samples.
+    /// Row in [`Contents::labels`]: of the streams and samples that have a value of this type.
     pub labels: u32,
 }
 
@@ -54,6 +53,32 @@ pub struct LabelValues {
     pub more: bool,
 }
 
+/// The label sets that the samples of one stream have, by sample type; samples without a value do not count.
+pub(crate) struct SeenSets {
+    by_value: Vec<BTreeSet<u32>>,
+    /// The set noted last, by sample type: neighbours mostly share one.
+    last: Vec<Option<u32>>,
+}
+
+impl SeenSets {
+    pub(crate) fn new(sample_types: usize) -> Self {
+        Self { by_value: vec![BTreeSet::new(); sample_types], last: vec![None; sample_types] }
+    }
+
+    pub(crate) fn note(&mut self, set: u32, sample_type: usize, value: i64) {
+        if value != 0 && self.last[sample_type] != Some(set) {
+            self.last[sample_type] = Some(set);
+            self.by_value[sample_type].insert(set);
+        }
+    }
+
+    /// Of samples with a value of any type, ascending.
+    pub(crate) fn all(&self) -> Vec<u32> {
+        let all: BTreeSet<u32> = self.by_value.iter().flatten().copied().collect();
+        all.into_iter().collect()
+    }
+}
+
 /// Gathers the contents of a block, partition by partition.
 #[derive(Default)]
 pub(crate) struct Gathering {
@@ -65,32 +90,32 @@ pub(crate) struct Gathering {
 
 impl Gathering {
     /// `stream_sets` are the label sets of each stream's samples.
-    pub(crate) fn add(&mut self, rows: &ProfileRows, stream_sets: &[Vec<u32>], sets: &PartLabelSets) {
-        let mut present: Vec<Vec<bool>> =
-            rows.streams.iter().map(|stream| vec![false; stream.sample_types.len()]).collect();
-        for (row, &stream) in rows.table.stream.iter().enumerate() {
-            let nonzero = &rows.table.nonzero[rows.values(row)];
-            present[stream as usize].iter_mut().zip(nonzero).for_each(|(present, &nonzero)| *present |= nonzero > 0);
-        }
-        for ((stream, present), of_stream) in rows.streams.iter().zip(present).zip(stream_sets) {
-            if !present.contains(&true) {
-                continue;
-            }
-            let mut labels: Vec<u32> = stream.labels.iter().map(|(name, value)| self.number(name, value)).collect();
-            for &set in of_stream {
-                for row in sets.sets.rows(set).filter(|&row| sets.sets.str[row] != 0) {
-                    let name = sets.strings.get_str(sets.sets.key[row]);
-                    // the stream's label wins a clash
-                    if stream.labels.get(&name).is_none() {
-                        let value = sets.strings.get_str(sets.sets.str[row]);
-                        labels.push(self.number(&name, &value));
-                    }
+    pub(crate) fn add(&mut self, streams: &[Stream], stream_sets: &[SeenSets], sets: &PartLabelSets) {
+        for (stream, of_stream) in streams.iter().zip(stream_sets) {
+            let own: Vec<u32> = stream.labels.iter().map(|(name, value)| self.number(name, value)).collect();
+            // sets of one stream mostly come with several of its types
+            let mut known: HashMap<u32, Vec<u32>> = HashMap::new();
+            for (value, of_value) in of_stream.by_value.iter().enumerate().filter(|(_, seen)| !seen.is_empty()) {
+                let mut labels: BTreeSet<u32> = own.iter().copied().collect();
+                for &set in of_value {
+                    let of_set = known.entry(set).or_insert_with(|| self.numbers_of(set, sets, &stream.labels));
+                    labels.extend(of_set.iter());
                 }
-            }
-            for value in (0..present.len()).filter(|&value| present[value]) {
-                self.by_type.entry(stream.profile_type(value)).or_default().extend(&labels);
+                self.by_type.entry(stream.profile_type(value)).or_default().extend(labels);
             }
         }
+    }
+
+    /// The labels of a set that a stream with the labels `own` has not: its own win a clash.
+    fn numbers_of(&mut self, set: u32, sets: &PartLabelSets, own: &Labels) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for row in sets.sets.rows(set).filter(|&row| sets.sets.str[row] != 0) {
+            let name = sets.strings.get_str(sets.sets.key[row]);
+            if own.get(&name).is_none() {
+                numbers.push(self.number(&name, &sets.strings.get_str(sets.sets.str[row])));
+            }
+        }
+        numbers
     }
 
     fn number(&mut self, name: &str, value: &str) -> u32 {

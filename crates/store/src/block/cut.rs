@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use profile::{ValueType, tree};
 
-use super::contents::Gathering;
+use super::contents::{Gathering, SeenSets};
 use super::meta::{BlockFile, BlockMeta, FORMAT_VERSION, PartitionMeta, SampleFileMeta};
 use super::profiles::{PROFILES_FILE, ProfileRows, ProfileWriter};
 use super::samples::SampleWriter;
@@ -188,7 +188,7 @@ fn encode_partition(
         streams: streams.iter().map(|&stream| part.streams[stream as usize].clone()).collect(),
         ..ProfileRows::default()
     };
-    let mut stream_sets: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); streams.len()];
+    let mut stream_sets: Vec<SeenSets> = to.streams.iter().map(|of| SeenSets::new(of.sample_types.len())).collect();
     let mut samples = 0u64;
     let (mut min_time, mut max_time) = (i64::MAX, i64::MIN);
     for &row in rows {
@@ -203,26 +203,21 @@ fn encode_partition(
         let run = part.run(row);
         to.scale.extend(&run.scales);
         let sets = &mut stream_sets[stream as usize];
-        let mut last_set = None;
         let in_block = first_stream + stream;
         if is_generic {
-            for (value, of) in types.iter().enumerate() {
+            for (value_row, of) in types.iter().enumerate() {
                 let of: Arc<str> = format!("{}/{}", of.kind, of.unit).into();
-                part.run(row).each(from.samples[row], value, |stack, set, time, value| {
+                part.run(row).each(from.samples[row], value_row, |stack, set, time, value| {
                     let (stack, set) = (subset.stack(stack), subset.label_set(set));
-                    if last_set != Some(set) {
-                        last_set = Some(set);
-                        sets.insert(set);
-                    }
+                    sets.note(set, value_row, value);
                     writer.push_typed(in_block, time, stack, set, value, &of);
                 });
             }
         } else {
             run.each_row(from.samples[row], |stack, set, time, values| {
                 let (stack, set) = (subset.stack(stack), subset.label_set(set));
-                if last_set != Some(set) {
-                    last_set = Some(set);
-                    sets.insert(set);
+                for (value_row, &value) in values.iter().enumerate() {
+                    sets.note(set, value_row, value);
                 }
                 writer.push(in_block, time, stack, set, values);
             });
@@ -260,9 +255,9 @@ fn encode_partition(
         };
         symbols::write_symbols(&mut tables, &subset.symbols.symbols, &name_tree, &location_tree)?;
     }
-    let stream_sets: Vec<Vec<u32>> = stream_sets.into_iter().map(|sets| sets.into_iter().collect()).collect();
-    symbols::write_label_sets(&mut tables, &subset.label_sets, &stream_sets)?;
-    contents.add(&to, &stream_sets, &subset.label_sets);
+    let of_streams: Vec<Vec<u32>> = stream_sets.iter().map(SeenSets::all).collect();
+    symbols::write_label_sets(&mut tables, &subset.label_sets, &of_streams)?;
+    contents.add(&to.streams, &stream_sets, &subset.label_sets);
     symbols::write_exports(&mut tables, &subset.exports)?;
     let tables = tables.tables;
 

@@ -179,7 +179,7 @@ impl Inner {
         scratch.packed.clear();
         packed::pack(&mut scratch.packed, &scratch.samples, values, width, time);
         let run = self.keep_run(&scratch.packed);
-        self.note_label_sets(stream, &scratch.samples);
+        self.note_label_sets(stream, &scratch.samples, values, width);
         let (export, changed) = self.export(key, batch, hashes, row);
 
         self.range.0 = self.range.0.min(time);
@@ -224,10 +224,12 @@ impl Inner {
         id
     }
 
-    fn note_label_sets(&mut self, stream: u32, samples: &[Unpacked]) {
+    /// Of samples with a value: what is 0 in every type is nowhere to be seen.
+    fn note_label_sets(&mut self, stream: u32, samples: &[Unpacked], values: &[i64], width: usize) {
         let mut last = None;
         for sample in samples {
-            if last == Some(sample.label_set) {
+            let of_sample = sample.row as usize * width..(sample.row as usize + 1) * width;
+            if last == Some(sample.label_set) || values[of_sample].iter().all(|&value| value == 0) {
                 continue;
             }
             last = Some(sample.label_set);
