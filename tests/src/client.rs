@@ -102,7 +102,11 @@ impl Client {
             start: Some(Timestamp::of_seconds(start)),
             end: Some(Timestamp::of_seconds(end)),
         };
-        let request = QueryRequest { mode: MODE_MERGE, merge: Some(merge), report_type };
+        self.query(QueryRequest { mode: MODE_MERGE, merge: Some(merge), report_type, ..QueryRequest::default() }).await
+    }
+
+    /// Any report.
+    pub async fn query(&self, request: QueryRequest) -> Result<QueryResponse, Status> {
         self.call("/parca.query.v1alpha1.QueryService/Query", request).await
     }
 

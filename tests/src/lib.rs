@@ -4,14 +4,15 @@
 //! Every wait has an end, only processes that were started here are ended, and only loopback is spoken to.
 //!
 //! Map: [`Server`] a running `decima` · [`Client`] its gRPC services · [`wire`] their messages · [`pprof`] made-up profiles ·
-//! [`Stub`] a scrape target that misbehaves · [`Mounts`] file systems of its own · [`S3Server`] a real object store ·
-//! [`FaultyProxy`] a bad way to it · [`Roles`] where a machine of Amazon's gets its keys · [`raw`] requests of any bytes.
+//! [`recorded`] those of the recordings · [`Stub`] a scrape target that misbehaves · [`Mounts`] file systems of its own ·
+//! [`S3Server`] a real object store · [`FaultyProxy`] a bad way to it · [`Roles`] where a machine of Amazon's gets its keys · [`raw`] requests of any bytes.
 
 mod client;
 mod mounts;
 pub mod pprof;
 mod proxy;
 pub mod raw;
+pub mod recorded;
 mod roles;
 mod s3;
 mod server;

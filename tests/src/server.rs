@@ -122,6 +122,19 @@ impl Server {
         server
     }
 
+    /// Starts a server that speaks TLS, and waits until it listens.
+    pub fn start_with_tls(place: &Place, flags: &[&str]) -> Server {
+        let mut server = Server::spawn(place, free_address(), flags, None);
+        let end = Instant::now() + Duration::from_secs(READY_SECONDS);
+        while TcpStream::connect(server.address).is_err() {
+            let exited = server.child.try_wait().expect("a child");
+            assert!(exited.is_none(), "the server ended with {exited:?}:\n{}", server.log());
+            assert!(Instant::now() < end, "not listening after {READY_SECONDS} s:\n{}", server.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
     /// Starts a server that should refuse to run, and waits for its end.
     pub fn refused(place: &Place, address: SocketAddr, flags: &[&str], mounts: Option<&Mounts>) -> Exited {
         Server::spawn(place, address, flags, mounts).wait()

@@ -164,18 +164,111 @@ pub struct MergeProfile {
     pub end: Option<Timestamp>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct SingleProfile {
+    #[prost(message, optional, tag = "1")]
+    pub time: Option<Timestamp>,
+    #[prost(string, tag = "2")]
+    pub query: String,
+}
+
+/// One side of a comparison: mode 0 with a single profile, mode 1 with a merge.
+#[derive(Clone, PartialEq, Message)]
+pub struct DiffSelection {
+    #[prost(int32, tag = "1")]
+    pub mode: i32,
+    #[prost(message, optional, tag = "2")]
+    pub merge: Option<MergeProfile>,
+    #[prost(message, optional, tag = "3")]
+    pub single: Option<SingleProfile>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DiffProfile {
+    #[prost(message, optional, tag = "1")]
+    pub a: Option<DiffSelection>,
+    #[prost(message, optional, tag = "2")]
+    pub b: Option<DiffSelection>,
+    #[prost(bool, optional, tag = "3")]
+    pub absolute: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct GroupBy {
+    #[prost(string, repeated, tag = "1")]
+    pub fields: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum StringCondition {
+    #[prost(string, tag = "3")]
+    Contains(String),
+    #[prost(string, tag = "4")]
+    NotContains(String),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionName {
+    #[prost(oneof = "StringCondition", tags = "3, 4")]
+    pub condition: Option<StringCondition>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FilterCriteria {
+    #[prost(message, optional, tag = "1")]
+    pub function_name: Option<FunctionName>,
+}
+
+/// Criteria of a stack filter and of a frame filter.
+#[derive(Clone, PartialEq, Message)]
+pub struct Criteria {
+    #[prost(message, optional, tag = "2")]
+    pub criteria: Option<FilterCriteria>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum FilterOf {
+    #[prost(message, tag = "1")]
+    Stack(Criteria),
+    #[prost(message, tag = "2")]
+    Frame(Criteria),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Filter {
+    #[prost(oneof = "FilterOf", tags = "1, 2")]
+    pub filter: Option<FilterOf>,
+}
+
+pub const MODE_SINGLE: i32 = 0;
+pub const MODE_DIFF: i32 = 1;
 pub const MODE_MERGE: i32 = 2;
 pub const REPORT_PPROF: i32 = 1;
 pub const REPORT_FLAMEGRAPH_ARROW: i32 = 5;
+pub const REPORT_FLAMECHART: i32 = 9;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct QueryRequest {
     #[prost(int32, tag = "1")]
     pub mode: i32,
+    #[prost(message, optional, tag = "2")]
+    pub diff: Option<DiffProfile>,
     #[prost(message, optional, tag = "3")]
     pub merge: Option<MergeProfile>,
+    #[prost(message, optional, tag = "4")]
+    pub single: Option<SingleProfile>,
     #[prost(int32, tag = "5")]
     pub report_type: i32,
+    #[prost(float, optional, tag = "7")]
+    pub node_trim_threshold: Option<f32>,
+    #[prost(message, optional, tag = "8")]
+    pub group_by: Option<GroupBy>,
+    #[prost(bool, optional, tag = "11")]
+    pub invert_call_stack: Option<bool>,
+    #[prost(message, repeated, tag = "12")]
+    pub filter: Vec<Filter>,
+    #[prost(string, optional, tag = "13")]
+    pub sandwich_by_function: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,6 +277,8 @@ pub struct FlamegraphArrow {
     pub record: Vec<u8>,
     #[prost(int32, tag = "3")]
     pub height: i32,
+    #[prost(int64, tag = "4")]
+    pub trimmed: i64,
 }
 
 #[derive(Clone, PartialEq, Oneof)]

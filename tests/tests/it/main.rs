@@ -11,4 +11,5 @@ mod hostile;
 mod import;
 mod juju_jobs;
 mod object_store;
+mod real_clients;
 mod roles;
