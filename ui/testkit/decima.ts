@@ -19,8 +19,10 @@ export interface Decima {
 const START_MS = 60_000;
 const STOP_MS = 30_000;
 
-/** Starts `$DECIMA_BINARY`. `scrape` is the `scrape_configs` part of parca.yaml. */
-export async function startDecima(options: { scrape?: string; prefix?: string } = {}): Promise<Decima> {
+/** Starts `$DECIMA_BINARY`. `scrape` is the `scrape_configs` part of parca.yaml, `flags` are more of the command line. */
+export async function startDecima(
+  options: { scrape?: string; prefix?: string; flags?: readonly string[] } = {},
+): Promise<Decima> {
   const binary = process.env["DECIMA_BINARY"];
   if (!binary) throw new Error("DECIMA_BINARY must name the decima binary");
   const folder = mkdtempSync(join(tmpdir(), "decima-ui-"));
@@ -28,7 +30,7 @@ export async function startDecima(options: { scrape?: string; prefix?: string } 
   const config = join(folder, "parca.yaml");
   const storage = `object_storage:\n  bucket:\n    type: FILESYSTEM\n    config:\n      directory: ${folder}/data\n`;
   writeFileSync(config, storage + (options.scrape ?? "").replaceAll("PORT", String(port)));
-  const flags = [`--config-path=${config}`, `--http-address=127.0.0.1:${port}`];
+  const flags = [`--config-path=${config}`, `--http-address=127.0.0.1:${port}`, ...(options.flags ?? [])];
   if (options.prefix) flags.push(`--path-prefix=${options.prefix}`);
   const child = spawn(binary, flags, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
