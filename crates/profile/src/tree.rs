@@ -18,7 +18,7 @@ pub use build::{Trees, build, build_by};
 pub use conflict::FrameMetadata;
 pub use join::{FrameUnion, join};
 pub use keys::FrameBy;
-pub use weigh::{Change, Weight, WeightedTree};
+pub use weigh::{Change, Paths, Weight, WeightedTree};
 
 use crate::symbols::{LocationIx, StringIx};
 

@@ -1,8 +1,11 @@
 //! From a validated request to a report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
+use profile::StackIx;
+use profile::tree::{Change, FrameUnion, Key, Paths, Weight, WeightedTree, join};
+use store::budget::Lease;
 
 use crate::callgraph;
 use crate::chart;
@@ -10,6 +13,7 @@ use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::export;
 use crate::flame::{self, Trim};
+use crate::groups::{self, GroupSums, LabelValues};
 use crate::merge::{PartSums, Scope, Side, in_parallel};
 use crate::metadata;
 use crate::nested;
@@ -23,9 +27,7 @@ use crate::view::Look;
 pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) -> Result<QueryReply, QueryError> {
     let (validated, report_type) = request.validate()?;
     let mut look = Look::new(&request.view)?;
-    if !matches!(report_type, ReportType::FlameGraph | ReportType::FlameChart) {
-        look.by_function();
-    }
+    let report_type = look.fit(report_type);
     if !matches!(validated, Validated::Select(Selected::Merge { .. })) {
         look.keep_whole();
     }
@@ -62,7 +64,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             return Ok(QueryReply { total: side.total, filtered: side.filtered, report: Report::Source(lines) });
         }
         let parts: Vec<&PartSums> = side.parts.iter().collect();
-        let merged = Merged::new(engine, context, &parts, |part, _| part.sums.sum.clone())?;
+        let merged = Merged::new(engine, context, &parts, |value, _| value)?;
         let report = merged.report(engine, context, request, report_type, &scope)?;
         return Ok(QueryReply { total: side.total, filtered: side.filtered, report });
     };
@@ -88,13 +90,9 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
     }
     // what is compared comes first: metadata is the first contributor's
     let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
-    let merged = Merged::new(engine, context, &parts, |part, index| {
-        let sums = part.sums.sum.iter();
-        if index < compare.parts.len() {
-            sums.map(|&value| Change { value, diff: value }).collect()
-        } else {
-            sums.map(|&value| Change { value: 0, diff: scaled(value, scale).wrapping_neg() }).collect()
-        }
+    let merged = Merged::new(engine, context, &parts, |value, index| match index < compare.parts.len() {
+        true => Change { value, diff: value },
+        false => Change { value: 0, diff: scaled(value, scale).wrapping_neg() },
     })?;
     let report = merged.report(engine, context, request, report_type, &scope)?;
     Ok(QueryReply { total: compare.total, filtered: compare.filtered, report })
@@ -120,36 +118,73 @@ pub(crate) fn scaled(value: i64, scale: f64) -> i64 {
     if scale == 1.0 { value } else { (value as f64 * scale) as i64 }
 }
 
+/// What one part holds of one group, or of everything where none are told apart.
+pub(crate) struct Slice<'a> {
+    /// Index into the merged parts.
+    pub(crate) part: usize,
+    pub(crate) group: Option<&'a GroupSums>,
+    /// The nodes of the part's name tree that a seen stack passes through, ascending.
+    pub(crate) nodes: Vec<u32>,
+    /// For nodes and tree of a group: the part's own lease is for everything once.
+    _lease: Option<Lease>,
+}
+
 /// All parts' trees as one, and what leads back to the parts.
 pub(crate) struct Merged<'a, W> {
     pub(crate) parts: Vec<&'a PartSums>,
-    /// Per part: which nodes of its name tree a seen stack passes through.
-    pub(crate) seen: Vec<Vec<bool>>,
+    /// In the order of the parts.
+    pub(crate) slices: Vec<Slice<'a>>,
     pub(crate) union: FrameUnion,
+    /// The groups that have a label, in order. Each has a node below the root, whose frame follows those of the
+    /// union: group 0 is frame `union.key.len()`.
+    pub(crate) groups: Vec<&'a LabelValues>,
     pub(crate) tree: WeightedTree<W>,
 }
 
 impl<'a, W: Weight> Merged<'a, W> {
+    /// `weigh` makes a weight of a sum of the part of that index.
     fn new(
         engine: &Engine,
         context: &Context,
         parts: &[&'a PartSums],
-        weights: impl Fn(&PartSums, usize) -> Vec<W> + Sync,
+        weigh: impl Fn(i64, usize) -> W + Sync,
     ) -> Result<Self, QueryError> {
         let keys: Vec<&[Key]> = parts.iter().map(|part| part.name_tree.frames.key.as_slice()).collect();
         let union = FrameUnion::new(&keys);
         let indices: Vec<usize> = (0..parts.len()).collect();
-        let trees = in_parallel(engine.options().threads, &indices, |&index| {
+        let of_parts = in_parallel(engine.options().threads, &indices, |&index| {
             context.check()?;
-            let part = parts[index];
-            let tree = &part.name_tree;
-            let seen = profile::tree::weigh::seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
-            let weights = weights(part, index);
-            Ok((WeightedTree::new(tree, weights, &part.sums.seen, &seen, &union.row[index]), seen))
+            let part: &'a PartSums = parts[index];
+            let weigh = |value| weigh(value, index);
+            match &part.groups {
+                None => Ok(vec![whole(part, index, weigh, &union.row[index])]),
+                Some(groups) => sliced(engine, context, part, index, groups, weigh, &union.row[index]),
+            }
         })?;
-        let (trees, seen): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
         context.check()?;
-        Ok(Self { parts: parts.to_vec(), seen, union, tree: join(trees) })
+        let mut slices = Vec::new();
+        let mut trees: BTreeMap<Option<&'a LabelValues>, Vec<WeightedTree<W>>> = BTreeMap::new();
+        for (slice, tree) in of_parts.into_iter().flatten() {
+            let labels = slice.group.map(|group| &group.labels).filter(|labels| labels.iter().any(Option::is_some));
+            trees.entry(labels).or_default().push(tree);
+            slices.push(slice);
+        }
+        let mut tree = join(trees.remove(&None).unwrap_or_default());
+        let (groups, trees): (Vec<_>, Vec<_>) =
+            trees.into_iter().filter_map(|(labels, trees)| labels.zip(Some(trees))).unzip();
+        if groups.len() > engine.options().series_max {
+            return Err(groups::too_many(engine.options().series_max));
+        }
+        tree.graft((union.key.len() as u32..).zip(trees.into_iter().map(join)));
+        context.check()?;
+        Ok(Self { parts: parts.to_vec(), slices, union, groups, tree })
+    }
+
+    /// Which of `groups` a frame stands for, if it is none of the union's.
+    pub(crate) fn group(&self, frame: u32) -> Option<u32> {
+        // the root's is the largest number
+        let group = (frame as usize).checked_sub(self.union.key.len())?;
+        (group < self.groups.len()).then_some(group as u32)
     }
 
     fn report(
@@ -177,9 +212,52 @@ impl<'a, W: Weight> Merged<'a, W> {
             }
             _ => {
                 let cut = flame::Cut { trim: Trim::UpTo(threshold), node_budget };
-                Report::FlameGraph(flame::flame_graph(engine, context, self, unit, cut)?)
+                Report::FlameGraph(flame::flame_graph(engine, context, self, &scope.look.labels, unit, cut)?)
             }
         };
         Ok(report)
     }
+}
+
+/// Everything that a part holds.
+fn whole<'a, W: Weight>(
+    part: &PartSums,
+    index: usize,
+    weigh: impl Fn(i64) -> W,
+    frame_row: &[u32],
+) -> (Slice<'a>, WeightedTree<W>) {
+    let tree = &part.name_tree;
+    let seen = profile::tree::weigh::seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
+    let weights = part.sums.sum.iter().map(|&sum| weigh(sum));
+    let weighted = WeightedTree::new(tree, weights, &part.sums.seen, &seen, frame_row);
+    let nodes = seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(node, _)| node as u32).collect();
+    (Slice { part: index, group: None, nodes, _lease: None }, weighted)
+}
+
+/// What a group's node costs: itself, its share of the join and of the trees that are joined.
+const BYTES_PER_GROUP_NODE: usize = 64;
+
+/// What a part holds of each group.
+fn sliced<'a, W: Weight>(
+    engine: &Engine,
+    context: &Context,
+    part: &'a PartSums,
+    index: usize,
+    groups: &'a [GroupSums],
+    weigh: impl Fn(i64) -> W,
+    frame_row: &[u32],
+) -> Result<Vec<(Slice<'a>, WeightedTree<W>)>, QueryError> {
+    let tree = &part.name_tree;
+    let mut paths = Paths::new(&tree.depth);
+    let mut slices = Vec::with_capacity(groups.len());
+    for group in groups {
+        context.check()?;
+        let leaf = |&(stack, sum): &(StackIx, i64)| (tree.stack_node[stack as usize], weigh(sum));
+        let mut stacks: Vec<(u32, W)> = group.stacks.iter().map(leaf).collect();
+        stacks.sort_unstable_by_key(|(leaf, _)| *leaf);
+        let (weighted, nodes) = WeightedTree::of_stacks(tree, &mut paths, &stacks, frame_row);
+        let lease = Some(engine.lease(nodes.len() * BYTES_PER_GROUP_NODE)?);
+        slices.push((Slice { part: index, group: Some(group), nodes, _lease: lease }, weighted));
+    }
+    Ok(slices)
 }

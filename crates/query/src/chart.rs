@@ -11,6 +11,7 @@ use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
 use crate::flame::{Cut, select};
 use crate::frames::{Contributor, FrameColumnsBuilder};
+use crate::groups::{Groups, LabelColumnsBuilder, LabelValues, SampleGroups};
 use crate::merge::{PartPicks, PartSums, Scope, Side};
 use crate::report::FlameGraph;
 
@@ -27,6 +28,7 @@ struct Sample {
     time: i64,
     part: u32,
     stack: StackIx,
+    group: u32,
     value: i64,
 }
 
@@ -48,9 +50,10 @@ pub(crate) fn chart(
         picks.picked.iter().map(|picked| profiles.samples[picked.profile as usize] as usize).sum::<usize>()
     });
     let _lease = engine.lease(counts.sum::<usize>().saturating_mul(BYTES_PER_SAMPLE))?;
-    let samples = samples(context, scope, &picks, &side)?;
+    let mut groups = Groups::new(engine, &scope.look.labels);
+    let samples = samples(context, scope, &picks, &side, &mut groups)?;
     let parts: Vec<&PartSums> = side.parts.iter().collect();
-    let mut bars = Bars::new(&parts);
+    let mut bars = Bars::new(&parts, &groups.values);
     let mut leases = Vec::new();
     for sample in samples {
         if bars.all.len() >= leases.len() * BARS_PER_LEASE {
@@ -59,7 +62,7 @@ pub(crate) fn chart(
         }
         bars.add(sample)?;
     }
-    Ok((bars.graph(context, unit, cut)?, side.total, side.filtered))
+    Ok((bars.graph(context, &scope.look.labels, unit, cut)?, side.total, side.filtered))
 }
 
 /// A comparison has no times: Parca sees them all at 0 and refuses it like any two stacks at one time.
@@ -67,22 +70,34 @@ pub(crate) fn of_a_diff() -> QueryError {
     QueryError::new(ErrorKind::Internal, "a flame chart shows one profile over time: a comparison has no times")
 }
 
-/// Of the stacks that are seen, equal ones of one time added up.
-fn samples(context: &Context, scope: &Scope, picks: &[PartPicks], side: &Side) -> Result<Vec<Sample>, QueryError> {
+/// Of the stacks that are seen, equal ones of one time and group added up.
+fn samples<'a>(
+    context: &Context,
+    scope: &Scope,
+    picks: &'a [PartPicks],
+    side: &Side,
+    groups: &mut Groups<'a>,
+) -> Result<Vec<Sample>, QueryError> {
     let mut samples = Vec::new();
-    for (part, PartPicks { part: read, picked }) in picks.iter().enumerate() {
+    for (part, picks) in picks.iter().enumerate() {
         let seen = &side.parts[part].sums.seen;
-        let wanted: Vec<_> = picked.iter().map(|picked| picked.as_pick()).collect();
-        let visited = read.samples(&wanted, &|| context.go_on(), &mut |row| {
-            if scope.range.contains(&row.time) && seen.get(row.stack as usize) == Some(&true) {
-                samples.push(Sample { time: row.time, part: part as u32, stack: row.stack, value: row.value });
+        let mut group_of = SampleGroups::new(groups, picks)?;
+        let wanted: Vec<_> = picks.picked.iter().map(|picked| picked.as_pick()).collect();
+        let visited = picks.part.samples(&wanted, &|| context.go_on(), &mut |row| {
+            if scope.range.contains(&row.time)
+                && seen.get(row.stack as usize) == Some(&true)
+                && let Some(group) = group_of.group(&row)
+            {
+                samples.push(Sample { time: row.time, part: part as u32, stack: row.stack, group, value: row.value });
             }
         });
         visited.map_err(|error| context.name(error))?;
+        group_of.finish()?;
     }
     samples.sort_unstable();
     samples.dedup_by(|next, first| {
-        let same = (next.time, next.part, next.stack) == (first.time, first.part, first.stack);
+        let of = |sample: &Sample| (sample.time, sample.part, sample.stack, sample.group);
+        let same = of(next) == of(first);
         if same {
             first.value = first.value.wrapping_add(next.value);
         }
@@ -94,8 +109,10 @@ fn samples(context: &Context, scope: &Scope, picks: &[PartPicks], side: &Side) -
 struct Bar {
     parent: u32,
     depth: u16,
-    /// Row of the union.
+    /// Row of the union; [`NONE`] for the root and for the bar of a group.
     frame: u32,
+    /// [`NONE`] for the root, and for what has no label.
+    group: u32,
     /// ns since the epoch, of the first sample.
     begin: i64,
     cumulative: i64,
@@ -113,31 +130,37 @@ struct Bars<'a> {
     name_parent: Vec<Vec<u32>>,
     /// In order of their begin; the root first.
     all: Vec<Bar>,
-    /// The latest outermost bar of each frame: these may overlap, as threads do.
-    outermost: HashMap<u32, u32, RandomState>,
+    groups: &'a [LabelValues],
+    /// The bar that holds all of a group's, however far they lie apart; [`NONE`] before the first.
+    group_bar: Vec<u32>,
+    /// The latest outermost bar of each frame below the root or a group's: these may overlap, as threads do.
+    outermost: HashMap<(u32, u32), u32, RandomState>,
     /// Of the sample at hand, leaf first.
     path: Vec<(u32, Contributor)>,
 }
 
 impl<'a> Bars<'a> {
-    fn new(parts: &'a [&'a PartSums]) -> Self {
+    fn new(parts: &'a [&'a PartSums], groups: &'a [LabelValues]) -> Self {
         let keys: Vec<&[Key]> = parts.iter().map(|part| part.name_tree.frames.key.as_slice()).collect();
         let mut bars = Self {
             parts,
             union: FrameUnion::new(&keys),
             name_parent: parts.iter().map(|part| parents(&part.name_tree.depth)).collect(),
+            groups,
+            group_bar: vec![NONE; groups.len()],
             all: Vec::new(),
             outermost: HashMap::default(),
             path: Vec::new(),
         };
-        bars.begin(NONE, NONE, i64::MIN, None);
+        bars.begin(NONE, NONE, NONE, i64::MIN, None);
         bars
     }
 
     /// Samples come in order of time.
     fn add(&mut self, sample: Sample) -> Result<(), QueryError> {
         self.find_path(sample);
-        let mut bar = 0;
+        let outermost = self.group_bar(sample);
+        let mut bar = outermost;
         let path = std::mem::take(&mut self.path);
         for &(frame, contributor) in path.iter().rev() {
             bar = match self.continued(bar, frame, sample)? {
@@ -147,7 +170,7 @@ impl<'a> Bars<'a> {
                     }
                     known
                 }
-                None => self.begin(bar, frame, sample.time, Some(contributor)),
+                None => self.begin(bar, frame, self.all[outermost as usize].group, sample.time, Some(contributor)),
             };
             let bar = &mut self.all[bar as usize];
             bar.cumulative = bar.cumulative.wrapping_add(sample.value);
@@ -158,6 +181,20 @@ impl<'a> Bars<'a> {
         }
         self.path = path;
         Ok(())
+    }
+
+    /// The bar below which a sample's begin: the root, or that of its labels, which the sample is added to.
+    fn group_bar(&mut self, sample: Sample) -> u32 {
+        let group = sample.group as usize;
+        if self.groups[group].iter().all(Option::is_none) {
+            return 0;
+        }
+        if self.group_bar[group] == NONE {
+            self.group_bar[group] = self.begin(0, NONE, sample.group, sample.time, None);
+        }
+        let bar = &mut self.all[self.group_bar[group] as usize];
+        bar.cumulative = bar.cumulative.wrapping_add(sample.value);
+        self.group_bar[group]
     }
 
     /// The frames of a sample's stack, leaf first, and where each comes from.
@@ -191,8 +228,8 @@ impl<'a> Bars<'a> {
 
     /// The bar below `parent` that the sample belongs to, if it is one that goes on.
     fn continued(&self, parent: u32, frame: u32, sample: Sample) -> Result<Option<u32>, QueryError> {
-        let candidate = match parent {
-            0 => self.outermost.get(&frame).copied(),
+        let candidate = match self.all[parent as usize].frame {
+            NONE => self.outermost.get(&(parent, frame)).copied(),
             _ => Some(self.all[parent as usize].last_child)
                 .filter(|&last| last != NONE && self.all[last as usize].frame == frame),
         };
@@ -206,13 +243,14 @@ impl<'a> Bars<'a> {
         Ok((i128::from(sample.time) <= end).then_some(candidate))
     }
 
-    fn begin(&mut self, parent: u32, frame: u32, time: i64, contributor: Option<Contributor>) -> u32 {
+    fn begin(&mut self, parent: u32, frame: u32, group: u32, time: i64, contributor: Option<Contributor>) -> u32 {
         let bar = self.all.len() as u32;
         let depth = if parent == NONE { 0 } else { self.all[parent as usize].depth + 1 };
         self.all.push(Bar {
             parent,
             depth,
             frame,
+            group,
             begin: time,
             cumulative: 0,
             flat: 0,
@@ -227,8 +265,8 @@ impl<'a> Bars<'a> {
                 elder => self.all[elder as usize].next_sibling = bar,
             }
         }
-        if parent == 0 {
-            self.outermost.insert(frame, bar);
+        if parent != NONE && frame != NONE && self.all[parent as usize].frame == NONE {
+            self.outermost.insert((parent, frame), bar);
         }
         bar
     }
@@ -253,7 +291,7 @@ impl<'a> Bars<'a> {
         order
     }
 
-    fn graph(self, context: &Context, unit: String, cut: Cut) -> Result<FlameGraph, QueryError> {
+    fn graph(self, context: &Context, labels: &[String], unit: String, cut: Cut) -> Result<FlameGraph, QueryError> {
         let order = self.preorder();
         let bar = |node: u32| &self.all[order[node as usize] as usize];
         let nodes = 0..order.len() as u32;
@@ -275,6 +313,8 @@ impl<'a> Bars<'a> {
             ..FlameGraph::default()
         };
         let mut columns = FrameColumnsBuilder::new(self.parts);
+        let values: Vec<_> = self.groups.iter().map(Vec::as_slice).collect();
+        let mut label_columns = LabelColumnsBuilder::new(labels, &values);
         let depths: Vec<u16> = kept.iter().map(|&node| tree.depth[node as usize]).collect();
         let parent = parents(&depths);
         let mut children: Vec<Vec<u32>> = vec![Vec::new(); kept.len()];
@@ -291,12 +331,14 @@ impl<'a> Bars<'a> {
             free.push(offset);
             graph.parent.push(if is_root { -1 } else { parent[row] as i32 });
             graph.cumulative.push(bar.cumulative);
-            graph.flat.push(bar.flat);
+            // as in a flame graph, what has no frame is in the total of its labels only
+            graph.flat.push(if bar.frame == NONE { 0 } else { bar.flat });
             graph.diff.push(0);
             graph.depth.push(u32::from(bar.depth));
             graph.value_offset.push(offset);
             graph.timestamp.push(if is_root { 0 } else { bar.begin });
             columns.push(bar.contributor.as_ref());
+            label_columns.push((bar.group != NONE).then_some(bar.group), bar.frame == NONE && !is_root);
         }
         // what is shown, as in a flame graph
         graph.cumulative[0] = free[0];
@@ -305,6 +347,7 @@ impl<'a> Bars<'a> {
             graph.children.close();
         }
         (graph.frames, graph.inlined) = columns.finish();
+        (graph.labels_only, graph.labels) = label_columns.finish();
         Ok(graph)
     }
 }

@@ -1,6 +1,7 @@
 //! Profiles as pprof: one profile as it was sent, many merged by stack, or the difference of two.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 use profile::pprof::Pprof;
@@ -11,10 +12,11 @@ use store::part::{Part, PartLabelSets};
 use crate::answer::scaled;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
+use crate::groups::{GroupSums, LabelValues};
 use crate::merge::{PartPicks, Scope, Side};
 
 /// A single profile is exported whole: labels, runtime addresses, comments. Of several, and of a range, the
-/// sum by stack, as it is seen; samples without any frame are left out of it, as in Parca. Beside it the value of
+/// sum by stack, as it is seen, and by the labels that are grouped by; samples without any frame are left out of it, as in Parca. Beside it the value of
 /// what is filtered.
 pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Result<(Vec<u8>, i64), QueryError> {
     if scope.single && scope.look.is_plain() {
@@ -27,7 +29,7 @@ pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Resul
     }
     let side = Side::sum(engine, context, scope)?;
     let mut export = Export::default();
-    export.add_side(context, &side, |value| value)?;
+    export.add_side(context, scope, &side, |value| value)?;
     Ok((export.finish(scope), side.filtered))
 }
 
@@ -40,15 +42,15 @@ pub(crate) fn diff(
     scale: f64,
 ) -> Result<Vec<u8>, QueryError> {
     let mut export = Export::default();
-    export.add_side(context, compare, |value| value)?;
-    export.add_side(context, base, |value| scaled(value, scale).wrapping_neg())?;
+    export.add_side(context, scope, compare, |value| value)?;
+    export.add_side(context, scope, base, |value| scaled(value, scale).wrapping_neg())?;
     Ok(export.finish(scope))
 }
 
 fn one(context: &Context, scope: &Scope, part: &dyn Part, picked: &crate::pick::Picked) -> Result<Vec<u8>, QueryError> {
     let symbols = part.symbols()?;
     let sets = part.label_sets()?;
-    let mut export = Export { label_sets: LabelSets::with_empty(), ..Export::default() };
+    let mut export = Export::default();
     let mut from = FromPart::new(&symbols.symbols);
     let mut set_of: HashMap<u32, u32, RandomState> = HashMap::default();
     set_of.insert(0, 0);
@@ -98,46 +100,104 @@ fn copy_set(tables: &mut Tables, out: &mut LabelSets, sets: &PartLabelSets, set:
     (out.end.len() - 1) as u32
 }
 
+/// The set of a sample without labels.
+const NO_LABELS: u32 = 0;
+
 /// A profile in the making: a stack and a value per sample.
-#[derive(Default)]
 struct Export {
     tables: Tables,
     stacks: Stacks,
     values: Vec<i64>,
-    /// The sample of each stack, where equal stacks add up.
-    sample_of: HashMap<Box<[u32]>, StackIx, RandomState>,
-    /// Empty, or one per sample.
+    /// The sample of each stack and label set, where equal ones add up.
+    sample_of: HashMap<(Box<[u32]>, u32), StackIx, RandomState>,
+    /// One per sample.
     sample_sets: Vec<u32>,
     label_sets: LabelSets,
+    /// The label set of each group.
+    set_of: HashMap<LabelValues, u32, RandomState>,
     extras: PprofExtras,
 }
 
+impl Default for Export {
+    fn default() -> Self {
+        Self {
+            tables: Tables::default(),
+            stacks: Stacks::default(),
+            values: Vec::new(),
+            sample_of: HashMap::default(),
+            sample_sets: Vec::new(),
+            label_sets: LabelSets::with_empty(),
+            set_of: HashMap::default(),
+            extras: PprofExtras::default(),
+        }
+    }
+}
+
 impl Export {
-    /// Adds all sums of a side; equal stacks add up.
-    fn add_side(&mut self, context: &Context, side: &Side, weigh: impl Fn(i64) -> i64) -> Result<(), QueryError> {
+    /// Adds all sums of a side; equal stacks with equal labels add up.
+    fn add_side(
+        &mut self,
+        context: &Context,
+        scope: &Scope,
+        side: &Side,
+        weigh: impl Fn(i64) -> i64,
+    ) -> Result<(), QueryError> {
         for part in &side.parts {
             context.check()?;
             let mut from = FromPart::new(&part.symbols.symbols);
-            for (stack, &sum) in part.sums.sum.iter().enumerate().filter(|(stack, _)| part.sums.seen[*stack]) {
-                let run = part.symbols.stacks.get(stack as StackIx);
-                if run.is_empty() {
-                    continue;
+            let mut add = |export: &mut Self, stack: StackIx, sum: i64, set: u32| {
+                let run = part.symbols.stacks.get(stack);
+                if !run.is_empty() {
+                    let run = export.run(&mut from, run);
+                    export.add(run, set, weigh(sum));
                 }
-                let run = self.run(&mut from, run);
-                let sample = match self.sample_of.get(&run) {
-                    Some(&sample) => sample,
-                    None => {
-                        let sample = self.stacks.push(&run);
-                        self.values.push(0);
-                        self.sample_of.insert(run, sample);
-                        sample
+            };
+            match &part.groups {
+                None => {
+                    let sums = part.sums.sum.iter().zip(&part.sums.seen).enumerate().filter(|(_, (_, seen))| **seen);
+                    sums.for_each(|(stack, (&sum, _))| add(self, stack as StackIx, sum, NO_LABELS));
+                }
+                Some(groups) => {
+                    for GroupSums { labels, stacks } in groups {
+                        let set = self.set(&scope.look.labels, labels);
+                        stacks.iter().for_each(|&(stack, sum)| add(self, stack, sum, set));
                     }
-                };
-                let value = &mut self.values[sample as usize];
-                *value = value.wrapping_add(weigh(sum));
+                }
             }
         }
         Ok(())
+    }
+
+    fn add(&mut self, run: Box<[u32]>, set: u32, value: i64) {
+        let sample = match self.sample_of.entry((run, set)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(entry) => {
+                let sample = self.stacks.push(&entry.key().0);
+                self.values.push(0);
+                self.sample_sets.push(set);
+                *entry.insert(sample)
+            }
+        };
+        let sum = &mut self.values[sample as usize];
+        *sum = sum.wrapping_add(value);
+    }
+
+    /// A group's labels as a label set; the same group of two parts gives one.
+    fn set(&mut self, names: &[String], values: &LabelValues) -> u32 {
+        if let Some(&known) = self.set_of.get(values) {
+            return known;
+        }
+        for (name, value) in names.iter().zip(values) {
+            let Some(value) = value else { continue };
+            self.label_sets.key.push(self.tables.string(name.as_bytes()));
+            self.label_sets.str.push(self.tables.string(value.as_bytes()));
+            self.label_sets.unit.push(0);
+            self.label_sets.num.push(0);
+        }
+        self.label_sets.end.push(self.label_sets.key.len() as u32);
+        let set = (self.label_sets.end.len() - 1) as u32;
+        self.set_of.insert(values.clone(), set);
+        set
     }
 
     /// A part's stack in rows of our tables.
@@ -147,7 +207,6 @@ impl Export {
 
     /// A merge: from the begin of its range. It has no one duration and period, so both are 0, as in Parca.
     fn finish(mut self, scope: &Scope) -> Vec<u8> {
-        self.label_sets = LabelSets::with_empty();
         let mappings = &self.tables.symbols.mappings;
         let ranges: Vec<MappingRange> = (0..mappings.len())
             .map(|row| MappingRange {

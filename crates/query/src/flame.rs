@@ -6,6 +6,7 @@ use crate::answer::Merged;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::frames::{Contributor, FrameColumnsBuilder, Kept, contributors};
+use crate::groups::LabelColumnsBuilder;
 use crate::report::{FlameGraph, Lists};
 
 /// What is left out.
@@ -47,6 +48,7 @@ pub(crate) fn flame_graph<W: Weight>(
     engine: &Engine,
     context: &Context,
     merged: &Merged<'_, W>,
+    labels: &[String],
     unit: String,
     cut: Cut,
 ) -> Result<FlameGraph, QueryError> {
@@ -75,6 +77,9 @@ pub(crate) fn flame_graph<W: Weight>(
         ..FlameGraph::default()
     };
     let mut columns = FrameColumnsBuilder::new(&merged.parts);
+    let values: Vec<_> = merged.groups.iter().map(|values| values.as_slice()).collect();
+    let mut label_columns = LabelColumnsBuilder::new(labels, &values);
+    let mut group_of: Vec<Option<u32>> = Vec::with_capacity(rows);
     let mut row_of = vec![0u32; rows];
     // (kept node, parent's row); a child's bar begins where `free` of its parent says
     let mut work: Vec<(u32, i32)> = vec![(0, -1)];
@@ -92,11 +97,16 @@ pub(crate) fn flame_graph<W: Weight>(
         graph.parent.push(parent);
         graph.cumulative.push(value);
         graph.diff.push(if rows == 1 { 0 } else { cumulative[node].diff() });
-        // samples without any frame are in the total only, as in Parca
-        graph.flat.push(if parent < 0 { 0 } else { tree.flat[node].value() });
         graph.depth.push(u32::from(kept.depth[kept_node as usize]));
         graph.value_offset.push(offset);
         columns.push(contributors[kept_node as usize].as_ref());
+        let own_group = merged.group(kept.frame[kept_node as usize]);
+        // samples without any frame are in the total, and in that of their labels, only, as in Parca
+        let has_frame = parent >= 0 && own_group.is_none();
+        graph.flat.push(if has_frame { tree.flat[node].value() } else { 0 });
+        let group = own_group.or_else(|| *group_of.get(usize::try_from(parent).ok()?)?);
+        label_columns.push(group, own_group.is_some());
+        group_of.push(group);
         work.extend(order.children.get(kept_node as usize).iter().rev().map(|&child| (child, row as i32)));
     }
 
@@ -110,6 +120,7 @@ pub(crate) fn flame_graph<W: Weight>(
         graph.children.close();
     }
     (graph.frames, graph.inlined) = columns.finish();
+    (graph.labels_only, graph.labels) = label_columns.finish();
     Ok(graph)
 }
 
@@ -216,9 +227,11 @@ impl ByName {
     }
 }
 
-/// Per frame of the union that is kept: its place by name, nameless ones last by binary and address.
+/// Per frame of the union that is kept: its place by name, nameless ones last by binary and address. Groups, whose
+/// frames follow, come before them all.
 fn ranks<W>(merged: &Merged<'_, W>, kept: &Kept, contributors: &[Option<Contributor>]) -> Vec<u32> {
-    let mut rank = vec![0u32; merged.union.key.len()];
+    let (frames, groups) = (merged.union.key.len(), merged.groups.len());
+    let mut rank = vec![0u32; frames];
     let mut distinct = Vec::new();
     for (&frame, contributor) in kept.frame.iter().zip(contributors) {
         if let Some(contributor) = contributor
@@ -233,7 +246,8 @@ fn ranks<W>(merged: &Merged<'_, W>, kept: &Kept, contributors: &[Option<Contribu
     }
     distinct.sort_unstable();
     for (place, (.., frame)) in distinct.into_iter().enumerate() {
-        rank[frame as usize] = place as u32;
+        rank[frame as usize] = (groups + place) as u32;
     }
+    rank.extend(0..groups as u32);
     rank
 }

@@ -1,14 +1,15 @@
 //! What the rows of a report are: contributors of each row, where they differ, and the columns that say so.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use profile::tree::conflict::{self, FrameMetadata};
 use profile::tree::weigh::seen_nodes;
-use profile::tree::{NameTree, Weight, parents};
+use profile::tree::{LocationTree, NameTree, Paths, Weight, parents};
 use profile::{NONE, StringIx};
 
-use crate::answer::Merged;
+use crate::answer::{Merged, Slice};
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::merge::{PartSums, in_parallel};
@@ -74,11 +75,9 @@ pub(crate) fn contributors<W: Weight>(
     merged: &Merged<'_, W>,
     kept: &Kept,
 ) -> Result<Vec<Option<Contributor>>, QueryError> {
-    let indices: Vec<usize> = (0..merged.parts.len()).collect();
-    let found = in_parallel(engine.options().threads, &indices, |&index| {
-        context.check()?;
-        part_contributors(merged, index, kept)
-    })?;
+    let slices: Vec<&[Slice<'_>]> = merged.slices.chunk_by(|a, b| a.part == b.part).collect();
+    let found =
+        in_parallel(engine.options().threads, &slices, |slices| part_contributors(context, merged, slices, kept))?;
     let mut rows: Vec<Option<Contributor>> = vec![None; kept.depth.len()];
     for (row, contributor) in found.into_iter().flatten() {
         match &mut rows[row as usize] {
@@ -95,73 +94,148 @@ pub(crate) fn contributors<W: Weight>(
 
 /// The contributors within one part, by kept row.
 fn part_contributors<W: Weight>(
+    context: &Context,
     merged: &Merged<'_, W>,
-    index: usize,
+    slices: &[Slice<'_>],
     kept: &Kept,
 ) -> Result<Vec<(u32, Contributor)>, QueryError> {
-    let part = merged.parts[index];
-    let tree = &*part.name_tree;
     let mut found: Vec<(u32, Contributor)> = Vec::new();
-    // by name node: the place in `found` of a row whose contributors must be asked one by one
-    let mut asked: Vec<u32> = Vec::new();
-    for_each_common(kept, tree, &merged.union.row[index], |row, node| {
-        if !merged.seen[index][node] {
-            return;
+    let Some(first) = slices.first() else { return Ok(found) };
+    let part = merged.parts[first.part];
+    let tree = &*part.name_tree;
+    let mut asked = Asked::default();
+    let mut location_paths = None;
+    for slice in slices {
+        context.check()?;
+        let Some(within) = kept_rows(merged, slice, kept) else { continue };
+        let begin = found.len();
+        for_each_common(kept, within, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
+            if tree.conflicts[node] != 0 {
+                asked.add(tree, node, found.len());
+            }
+            let (location, line) = (tree.location[node], tree.line[node]);
+            found.push((row as u32, Contributor { part: slice.part as u32, location, line, conflicts: 0 }));
+        });
+        if !asked.nodes.is_empty() {
+            let location_tree = part.part.location_tree()?;
+            let nodes = match slice.group {
+                None => {
+                    let seen = seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen);
+                    seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(node, _)| node as u32).collect()
+                }
+                Some(group) => {
+                    let stacks = group.stacks.iter();
+                    let mut leaves: Vec<u32> =
+                        stacks.map(|(stack, _)| location_tree.stack_node[*stack as usize]).collect();
+                    leaves.sort_unstable();
+                    location_paths.get_or_insert_with(|| Paths::new(&location_tree.depth)).to(leaves)
+                }
+            };
+            ask(part, &location_tree, &nodes, &mut asked, &mut found[begin..], begin);
+            asked.clear();
         }
-        if tree.conflicts[node] != 0 {
-            asked.resize(tree.depth.len(), NONE);
-            asked[node] = found.len() as u32;
-        }
-        let (location, line) = (tree.location[node], tree.line[node]);
-        found.push((row as u32, Contributor { part: index as u32, location, line, conflicts: 0 }));
-    });
-    if !asked.is_empty() {
-        ask(part, &asked, &mut found)?;
     }
     Ok(found)
 }
 
-/// Calls `visit(kept row, name node)` for the nodes that both trees have, but for the root.
-fn for_each_common(kept: &Kept, tree: &NameTree, frame_row: &[u32], mut visit: impl FnMut(usize, usize)) {
-    let (mut row, mut node) = (1, 1);
-    while row < kept.depth.len() && node < tree.depth.len() {
-        let frame = frame_row[tree.frame[node] as usize];
-        if (kept.depth[row], kept.frame[row]) == (tree.depth[node], frame) {
-            visit(row, node);
-            row += 1;
-            node += 1;
-        } else if kept.depth[row] > tree.depth[node] || (kept.depth[row] == tree.depth[node] && kept.frame[row] < frame)
-        {
-            row = kept.end[row] as usize;
-        } else {
-            node = tree.end[node] as usize;
+/// The nodes of a part's name tree whose contributors must be asked one by one.
+#[derive(Default)]
+struct Asked {
+    /// By node: which of the contributors found is its; [`NONE`] for most. Empty before the first.
+    place: Vec<u32>,
+    nodes: Vec<u32>,
+    /// Of each node; empty until a location has outer lines.
+    parent: Vec<u32>,
+}
+
+impl Asked {
+    fn add(&mut self, tree: &NameTree, node: usize, place: usize) {
+        self.place.resize(tree.depth.len(), NONE);
+        self.place[node] = place as u32;
+        self.nodes.push(node as u32);
+    }
+
+    fn clear(&mut self) {
+        for node in self.nodes.drain(..) {
+            self.place[node as usize] = NONE;
         }
     }
 }
 
-/// Goes through the locations of seen stacks for the rows that `asked` names.
-fn ask(part: &PartSums, asked: &[u32], found: &mut [(u32, Contributor)]) -> Result<(), QueryError> {
-    let location_tree = part.part.location_tree()?;
-    let seen = seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen);
+/// The rows that a slice may contribute to: those below its group's own; `None` if that is not kept.
+fn kept_rows<W>(merged: &Merged<'_, W>, slice: &Slice<'_>, kept: &Kept) -> Option<Range<usize>> {
+    let labels = slice.group.map(|group| &group.labels).filter(|labels| labels.iter().any(Option::is_some));
+    let Some(labels) = labels else { return Some(0..kept.end[0] as usize) };
+    let group = merged.groups.binary_search(&labels).ok()?;
+    let frame = (merged.union.key.len() + group) as u32;
+    let mut row = 1;
+    while row < kept.frame.len() && kept.frame[row] != frame {
+        row = kept.end[row] as usize;
+    }
+    (row < kept.frame.len()).then(|| row..kept.end[row] as usize)
+}
+
+/// Calls `visit(kept row, name node)` for what both trees have below the first of the kept rows `within` and below
+/// the root. `nodes` are some of the name tree's, ascending.
+fn for_each_common(
+    kept: &Kept,
+    within: Range<usize>,
+    tree: &NameTree,
+    nodes: &[u32],
+    frame_row: &[u32],
+    mut visit: impl FnMut(usize, usize),
+) {
+    let shift = kept.depth[within.start];
+    let mut row = within.start + 1;
+    let mut at = 1;
+    while row < within.end && at < nodes.len() {
+        let node = nodes[at] as usize;
+        let frame = frame_row[tree.frame[node] as usize];
+        let depth = kept.depth[row] - shift;
+        if (depth, kept.frame[row]) == (tree.depth[node], frame) {
+            visit(row, node);
+            row += 1;
+            at += 1;
+        } else if depth > tree.depth[node] || (depth == tree.depth[node] && kept.frame[row] < frame) {
+            row = kept.end[row] as usize;
+        } else {
+            at += 1;
+            while at < nodes.len() && nodes[at] < tree.end[node] {
+                at += 1;
+            }
+        }
+    }
+}
+
+/// Goes through the locations of seen stacks for the rows that are `asked` about. `nodes` are those of the location tree
+/// that seen stacks pass through; `found` begins with the contributor of place `begin`.
+fn ask(
+    part: &PartSums,
+    location_tree: &LocationTree,
+    nodes: &[u32],
+    asked: &mut Asked,
+    found: &mut [(u32, Contributor)],
+    begin: usize,
+) {
     let symbols = &part.symbols.symbols;
     let tree = &*part.name_tree;
+    let Asked { place, parent, .. } = asked;
     let mut fresh = vec![true; found.len()];
     let mut answer = |name_node: u32, location: u32, line: u32| {
-        let place = asked[name_node as usize];
+        let place = place[name_node as usize];
         if place == NONE {
             return;
         }
-        let contributor = &mut found[place as usize].1;
-        if std::mem::take(&mut fresh[place as usize]) {
+        let place = place as usize - begin;
+        let contributor = &mut found[place].1;
+        if std::mem::take(&mut fresh[place]) {
             *contributor = Contributor { location, line, ..*contributor };
         } else if contributor.conflicts != conflict::ALL {
             let nameless = tree.frames.name[tree.frame[name_node as usize] as usize] == 0;
             contributor.add(part, location, line, nameless);
         }
     };
-    // only inlined frames have outer ones
-    let mut name_parent: Vec<u32> = Vec::new();
-    for (node, _) in seen.iter().enumerate().skip(1).filter(|(_, seen)| **seen) {
+    for node in nodes.iter().map(|&node| node as usize).filter(|&node| node != 0) {
         let location = location_tree.location[node];
         let mut name_node = location_tree.name_node[node];
         let lines = symbols.locations.lines(location);
@@ -169,17 +243,16 @@ fn ask(part: &PartSums, asked: &[u32], found: &mut [(u32, Contributor)]) -> Resu
             0 => answer(name_node, location, NONE),
             1 => answer(name_node, location, lines.start as u32),
             _ => {
-                if name_parent.is_empty() {
-                    name_parent = parents(&tree.depth);
+                if parent.is_empty() {
+                    *parent = parents(&tree.depth);
                 }
                 for line in lines {
                     answer(name_node, location, line as u32);
-                    name_node = name_parent[name_node as usize];
+                    name_node = parent[name_node as usize];
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// A text column with its dictionary in the making.

@@ -8,8 +8,8 @@
 //! Map: [`engine`] the front door · [`request`] what may be asked, and its validation · [`selector`] the
 //! query language · [`report`] answers as columns · [`error`] refusals. Behind the door: `pick` which values
 //! of which profiles a selector means; `catalogue` types, labels, values; `range` values over time; `merge`
-//! sums by stack, part by part; `view` (with [`filter`]) what a request looks at of them; `answer` from there to a
-//! report: `flame` and `nested` (with `frames`); `table`, `top` and `callgraph` (with `functions`); `chart`; `source`;
+//! sums by stack, part by part; `view` (with [`filter`]) what a request looks at of them; `groups` the same by labels;
+//! `answer` from there to a report: `flame` and `nested` (with `frames`); `table`, `top` and `callgraph` (with `functions`); `chart`; `source`;
 //! `export` (pprof), `metadata`.
 
 mod answer;
@@ -23,6 +23,7 @@ pub mod filter;
 mod flame;
 mod frames;
 mod functions;
+mod groups;
 mod merge;
 mod metadata;
 mod nested;

@@ -12,6 +12,7 @@ use store::part::{Part, PartSymbols, Pick, StackSums};
 
 use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
+use crate::groups::{self, GroupSums};
 use crate::pick::{Picked, Query, pick};
 use crate::request::Selected;
 use crate::view::Look;
@@ -83,6 +84,8 @@ pub(crate) struct PartSums {
     pub(crate) symbols: Arc<PartSymbols>,
     pub(crate) name_tree: Arc<NameTree>,
     pub(crate) sums: StackSums,
+    /// The same by labels, where a request tells them apart.
+    pub(crate) groups: Option<Vec<GroupSums>>,
     pub(crate) leases: Vec<Lease>,
 }
 
@@ -102,7 +105,19 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn sum(engine: &Engine, context: &Context, scope: &Scope) -> Result<Self, QueryError> {
-        Self::of_picks(engine, context, scope, &scope.picks(engine, context)?)
+        let picks = scope.picks(engine, context)?;
+        let mut side = Self::of_picks(engine, context, scope, &picks)?;
+        if !scope.look.labels.is_empty() {
+            let indices: Vec<usize> = (0..side.parts.len()).collect();
+            let groups = in_parallel(engine.options().threads, &indices, |&index| {
+                groups::sums(engine, context, scope, &picks[index], &side.parts[index])
+            })?;
+            for (part, (groups, leases)) in side.parts.iter_mut().zip(groups) {
+                part.groups = Some(groups);
+                part.leases.extend(leases);
+            }
+        }
+        Ok(side)
     }
 
     pub(crate) fn of_picks(
@@ -117,7 +132,8 @@ impl Side {
             let bytes = symbols.stacks.len() * BYTES_PER_STACK + name_tree.depth.len() * BYTES_PER_NODE;
             let lease = engine.lease(bytes)?;
             let sums = sum_part(context, picks, &scope.range)?;
-            let mut sums = PartSums { part: picks.part.clone(), symbols, name_tree, sums, leases: vec![lease] };
+            let mut sums =
+                PartSums { part: picks.part.clone(), symbols, name_tree, sums, groups: None, leases: vec![lease] };
             let filtered = scope.look.apply(engine, context, &mut sums)?;
             Ok((sums, filtered))
         })?;

@@ -17,7 +17,7 @@ pub(crate) fn nested<W: Weight>(
     cut: Cut,
     tables: bool,
 ) -> Result<NestedFlameGraph, QueryError> {
-    let mut graph = flame_graph(engine, context, merged, unit, cut)?;
+    let mut graph = flame_graph(engine, context, merged, &[], unit, cut)?;
     let flat = &merged.tree.flat;
     let all = flat.iter().fold(W::ZERO, |sum, flat| sum.plus(*flat));
     (graph.cumulative[0], graph.flat[0], graph.diff[0]) = (all.value(), flat[0].value(), all.diff());

@@ -121,6 +121,8 @@ pub struct FlameGraph {
     pub height: i32,
     /// Value of the subtrees that were left out.
     pub trimmed: i64,
+    /// Whether a row stands for no frame but for the labels that all rows below it have.
+    pub labels_only: Vec<bool>,
     pub frames: FrameColumns,
     pub inlined: Column<bool>,
     /// -1 for the root.
@@ -138,6 +140,15 @@ pub struct FlameGraph {
     pub value_offset: Vec<i64>,
     /// ns since the epoch, of a row's first sample, 0 for the root. Empty unless rows follow each other in time.
     pub timestamp: Vec<i64>,
+    /// Labels that were asked for and that some sample has, in the order in which they were asked for.
+    pub labels: Vec<LabelColumn>,
+}
+
+/// What a label is worth, row by row; null where stacks lack it, and for the root.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LabelColumn {
+    pub name: String,
+    pub values: TextColumn,
 }
 
 impl FlameGraph {

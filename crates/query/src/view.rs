@@ -19,6 +19,7 @@ use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::filter::{Criteria, Filter, FrameFilter, StackFilter, TextCondition, TextOperator};
 use crate::merge::PartSums;
+use crate::request::ReportType;
 
 /// Filters of one request. Each is asked of every stack or frame.
 const FILTERS_MAX: usize = 100;
@@ -53,7 +54,7 @@ pub(crate) struct Look {
     by: FrameBy,
     /// Names of labels by which stacks are told apart, each once, in the order in which they were asked for.
     pub(crate) labels: Vec<String>,
-    pub(crate) by_time: bool,
+    by_time: bool,
 }
 
 impl Look {
@@ -99,9 +100,19 @@ impl Look {
         }
     }
 
-    /// The same for a report whose rows are functions, wherever they lie.
-    pub(crate) fn by_function(&mut self) {
-        self.by = FrameBy::default();
+    /// Leaves out the groupings that a report does not show, as Parca does, and gives the report that shows the rest:
+    /// a flame graph over time is a flame chart.
+    pub(crate) fn fit(&mut self, report_type: ReportType) -> ReportType {
+        match report_type {
+            ReportType::FlameGraph if self.by_time => return ReportType::FlameChart,
+            ReportType::FlameGraph | ReportType::FlameChart => {}
+            ReportType::Pprof => self.by = FrameBy::default(),
+            _ => {
+                self.by = FrameBy::default();
+                self.labels.clear();
+            }
+        }
+        report_type
     }
 
     /// Whether stacks are seen as they are.

@@ -9,7 +9,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, DictionaryArray, Int32Array, ListArray,
     PrimitiveArray, RecordBatch, StringArray,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     ArrowNativeType, Field, Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
@@ -34,8 +34,8 @@ pub(crate) fn flame_graph(graph: FlameGraph) -> Result<Vec<u8>, ArrowError> {
     } = graph.frames;
     let timestamp = if graph.timestamp.is_empty() { vec![0; rows] } else { graph.timestamp };
     let depth = graph.depth.into_iter().map(i64::from).collect();
-    stream(vec![
-        ("labels_only", Arc::new(BooleanArray::new(BooleanBuffer::new_unset(rows), None))),
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("labels_only", Arc::new(BooleanArray::new(graph.labels_only.into(), None))),
         ("location_address", primitive::<UInt64Type>(location_address)),
         ("mapping_file", bytes(mapping_file)?),
         ("mapping_build_id", bytes(mapping_build_id)?),
@@ -53,7 +53,12 @@ pub(crate) fn flame_graph(graph: FlameGraph) -> Result<Vec<u8>, ArrowError> {
         ("timestamp", Arc::new(PrimitiveArray::<Int64Type>::from(timestamp))),
         ("depth", unsigned(depth, None)),
         ("value_offset", unsigned(graph.value_offset, None)),
-    ])
+    ];
+    let names: Vec<String> = graph.labels.iter().map(|label| format!("labels.{}", label.name)).collect();
+    for (name, label) in names.iter().zip(graph.labels) {
+        columns.push((name, bytes(label.values)?));
+    }
+    stream(columns)
 }
 
 /// A table, a row per function or nameless address.

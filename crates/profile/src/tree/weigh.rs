@@ -118,6 +118,35 @@ impl<W: Weight> WeightedTree<W> {
         out
     }
 
+    /// The same of some stacks alone, in time and room of what they pass through: `stacks` are leaves in `tree` with
+    /// their weights, in ascending order of the leaves. Gives also the nodes of `tree` that the result's are.
+    pub fn of_stacks(tree: &NameTree, paths: &mut Paths, stacks: &[(u32, W)], frame_row: &[u32]) -> (Self, Vec<u32>) {
+        let nodes = paths.to(stacks.iter().map(|(leaf, _)| *leaf));
+        let mut flat = vec![W::ZERO; nodes.len()];
+        for &(leaf, weight) in stacks {
+            let flat = &mut flat[paths.place[leaf as usize] as usize];
+            *flat = flat.plus(weight);
+        }
+        let depth: Vec<u16> = nodes.iter().map(|&node| tree.depth[node as usize]).collect();
+        let frame = |&node: &u32| frame_row.get(tree.frame[node as usize] as usize).copied().unwrap_or(NONE);
+        let frame = nodes.iter().map(frame).collect();
+        (Self { end: super::ends(&depth), depth, frame, flat }, nodes)
+    }
+
+    /// Puts whole trees below the root of `self`, each as a node of the frame that is given with it. The frames
+    /// come after those of the root's children, in ascending order.
+    pub fn graft(&mut self, branches: impl IntoIterator<Item = (u32, Self)>) {
+        for (frame, branch) in branches {
+            let at = self.depth.len();
+            self.depth.extend(branch.depth.iter().map(|depth| depth + 1));
+            self.end.extend(branch.end.iter().map(|end| end + at as u32));
+            self.frame.extend_from_slice(&branch.frame);
+            self.frame[at] = frame;
+            self.flat.extend_from_slice(&branch.flat);
+        }
+        self.end[0] = self.depth.len() as u32;
+    }
+
     pub fn len(&self) -> usize {
         self.depth.len()
     }
@@ -165,6 +194,41 @@ pub fn seen_nodes(depth: &[u16], leaf: &[u32], seen: &[bool]) -> Vec<bool> {
         open[depth] |= *node;
     }
     nodes
+}
+
+/// Ways from the root of one tree to some of its nodes. Asking costs what is found, not what the tree holds.
+pub struct Paths {
+    parent: Vec<u32>,
+    /// Where a node stands in the latest answer, if that is where it stands.
+    place: Vec<u32>,
+}
+
+impl Paths {
+    /// `depth` is that of a tree in preorder.
+    pub fn new(depth: &[u16]) -> Self {
+        Self { parent: super::parents(depth), place: vec![0; depth.len()] }
+    }
+
+    /// The nodes on the ways from the root to `leaves`, each once, ascending, the root included. The leaves are in
+    /// ascending order: what leads to one and not to those before lies behind all of them.
+    pub fn to(&mut self, leaves: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        let mut found = vec![0u32];
+        self.place[0] = 0;
+        for leaf in leaves {
+            let begin = found.len();
+            let mut node = leaf;
+            // in a preorder a node's children follow it, so `found` is sorted when it is turned round
+            while found[..begin].get(self.place[node as usize] as usize) != Some(&node) {
+                found.push(node);
+                node = self.parent[node as usize];
+            }
+            found[begin..].reverse();
+            for (place, &node) in found.iter().enumerate().skip(begin) {
+                self.place[node as usize] = place as u32;
+            }
+        }
+        found
+    }
 }
 
 fn deepest(depth: &[u16]) -> usize {

@@ -3,6 +3,7 @@
 mod charts;
 mod exports;
 mod functions;
+mod groups;
 mod limits;
 mod listings;
 mod memory;

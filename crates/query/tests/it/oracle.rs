@@ -83,9 +83,25 @@ pub struct Node {
 impl Node {
     /// Adds a stack, leaf first.
     pub fn add(&mut self, stack: &[Location], value: i64, diff: i64) {
+        self.add_by(stack, value, diff, &[]);
+    }
+
+    /// The same where frames are told apart by these fields, too.
+    pub fn add_by(&mut self, stack: &[Location], value: i64, diff: i64, fields: &[String]) {
         let mut node = self;
         for location in stack.iter().rev() {
-            for (name, columns) in frames(location) {
+            for (mut name, columns) in frames(location) {
+                if let FrameName::Named(known) = &mut name {
+                    let binary = columns.build_id.as_ref().or(columns.file.as_ref());
+                    for field in fields {
+                        *known += &match field.as_str() {
+                            "function_file_name" => format!(" {:?}", columns.filename),
+                            "mapping_file" => format!(" {:?}", columns.file),
+                            "location_address" => format!(" {binary:?} {}", location.address),
+                            _ => String::new(),
+                        };
+                    }
+                }
                 let named = matches!(name, FrameName::Named(_));
                 let place = (columns.file.clone(), columns.build_id.clone(), columns.address);
                 node = node.children.entry(name).or_default();

@@ -150,7 +150,7 @@ fn flame_graph(reply: QueryReply) -> (FlameGraph, i64) {
 }
 
 /// What holds for every flame graph.
-fn check(graph: &FlameGraph) {
+pub fn check(graph: &FlameGraph) {
     assert_eq!(graph.parent[0], -1);
     for row in 0..graph.len() {
         let mut offset = graph.value_offset[row];

@@ -3,20 +3,31 @@
 use std::collections::BTreeMap;
 
 use query::request::{DiffSide, QueryOptions};
-use query::{Context, QueryRequest, Report, SourceLines, SourceReference};
+use query::{Context, QueryRequest, Report, SourceLines, SourceReference, View};
 
 use crate::random::{Location, Random, profiles};
 use crate::reports::{Question, engine};
+use crate::views::{seen, view};
 
 fn ask(engine: &query::Engine, options: QueryOptions, reference: &SourceReference) -> (SourceLines, i64) {
+    let (lines, reply) = ask_for(engine, options, reference, View::default());
+    (lines, reply.0)
+}
+
+/// The lines, the total, and what is filtered.
+fn ask_for(
+    engine: &query::Engine,
+    options: QueryOptions,
+    reference: &SourceReference,
+    view: View,
+) -> (SourceLines, (i64, i64)) {
     let mode = if matches!(options, QueryOptions::Diff { .. }) { 1 } else { 2 };
     let source = Some(reference.clone());
-    let view = query::View::default();
     let request =
         QueryRequest { mode, options: Some(options), report_type: 6, node_trim_threshold: None, source, view };
     let reply = engine.query(&Context::default(), &request).expect("an answer");
     match reply.report {
-        Report::Source(lines) => (lines, reply.total),
+        Report::Source(lines) => (lines, (reply.total, reply.filtered)),
         other => panic!("not a source: {other:?}"),
     }
 }
@@ -78,6 +89,33 @@ fn each_line_holds_what_every_frame_at_it_adds_up_to() {
         found += expected.len();
     }
     assert!(found > 50, "{found} lines");
+}
+
+#[test]
+fn lines_are_those_of_the_stacks_that_filters_leave() {
+    let (mut found, mut filtered_some) = (0, 0);
+    for seed in 0..400 {
+        let profiles = profiles(seed);
+        let mut random = Random::new(seed ^ 0x50E);
+        let (question, reference) = (Question::random(&mut random), reference(&mut random));
+        let view = view(&mut random);
+        let mut expected = Lines::new();
+        let (mut total, mut filtered) = (0, 0);
+        question.each(&profiles, |stack, value| match seen(&view, stack, false) {
+            Some(stack) => {
+                add(&mut expected, &reference, &stack, value);
+                total += value;
+            }
+            None => filtered += value,
+        });
+        let options = QueryOptions::Select(question.selection());
+        let (lines, values) = ask_for(&engine(seed, &profiles), options, &reference, view.clone());
+        assert_eq!(rows(&lines), expected, "seed {seed}: {view:?}");
+        assert_eq!(values, (total, filtered), "seed {seed}: {view:?}");
+        found += expected.len();
+        filtered_some += usize::from(filtered != 0);
+    }
+    assert!(found > 50 && filtered_some > 50, "{found} lines, {filtered_some} filtered");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Trees: built, weighed and joined.
 
 use profile::tree::weigh::{cumulative, seen_nodes};
-use profile::tree::{FrameUnion, NameTree, Trees, WeightedTree, build, ends, join, parents};
+use profile::tree::{FrameUnion, NameTree, Paths, Trees, WeightedTree, build, ends, join, parents};
 use profile::{Batch, NONE};
 
-use crate::random::{batch, batches, profiles};
+use crate::random::{Random, batch, batches, profiles};
 
 fn weigh(tree: &NameTree, batch: &Batch, union_row: &[u32]) -> WeightedTree {
     let mut sum = vec![0i64; batch.stacks.len()];
@@ -49,6 +49,31 @@ fn a_tree_is_in_canonical_preorder_and_leads_every_stack_to_its_leaf() {
             let (location, line) = (name.location[node], name.line[node]);
             let lines = batch.symbols.locations.lines(location);
             assert!(if line == NONE { lines.is_empty() } else { lines.contains(&(line as usize)) }, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_tree_of_some_stacks_alone_is_what_one_sees_of_the_whole() {
+    for seed in 0..300 {
+        let batch = batch(&profiles(seed));
+        let tree = build(&batch.symbols, &batch.stacks).name;
+        let mut paths = Paths::new(&tree.depth);
+        let frame_row: Vec<u32> = (0..tree.frames.key.len() as u32).collect();
+        let mut random = Random::new(seed ^ 0x7EE);
+        // one after the other: an answer must not hang on those before
+        for share in [1, 2, 4] {
+            let seen: Vec<bool> = (0..batch.stacks.len()).map(|_| random.chance(share)).collect();
+            let some = (0..seen.len()).filter(|&stack| seen[stack]);
+            let mut leaves: Vec<(u32, i64)> = some.map(|stack| (tree.stack_node[stack], 1 + stack as i64)).collect();
+            leaves.sort_unstable();
+            let node_seen = seen_nodes(&tree.depth, &tree.stack_node, &seen);
+            let weights = 1..=seen.len() as i64;
+            let expected = WeightedTree::new(&tree, weights, &seen, &node_seen, &frame_row);
+            let (actual, nodes) = WeightedTree::of_stacks(&tree, &mut paths, &leaves, &frame_row);
+            assert_eq!(actual, expected, "seed {seed}");
+            let is_seen = |node: &u32| *node == 0 || node_seen[*node as usize];
+            assert_eq!(nodes, (0..tree.depth.len() as u32).filter(is_seen).collect::<Vec<_>>(), "seed {seed}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Filters, sandwiches and inversion, against an oracle that applies them stack by stack, frame by frame.
+//! Filters, sandwiches, inversion and what frames are told apart by, against an oracle that applies them stack by stack,
+//! frame by frame.
 
 use query::filter::{Criteria, Filter, NumberCondition, TextCondition, TextOperator};
 use query::request::{DiffSide, QueryOptions};
@@ -30,18 +31,19 @@ fn criteria(random: &mut Random) -> Criteria {
     }
 }
 
-fn view(random: &mut Random) -> View {
+pub fn view(random: &mut Random) -> View {
     let filters = (0..random.below(3))
         .map(|_| match random.below(2) {
             0 => Filter::Stack(criteria(random)),
             _ => Filter::Frame((0..1 + random.below(2)).map(|_| criteria(random)).collect()),
         })
         .collect();
+    let fields = ["function_file_name", "function_name", "mapping_file", "location_address"];
     View {
         filters,
         sandwich_by: (*random.pick(&["", "", "work", "main", "größe", "MAIN"])).to_owned(),
         invert: random.chance(3),
-        group_by: Vec::new(),
+        group_by: fields.iter().filter(|_| random.chance(4)).map(|&field| field.to_owned()).collect(),
     }
 }
 
@@ -125,7 +127,7 @@ fn is_function(line: &Line, wanted: &str) -> bool {
 }
 
 /// What is seen of a stack, leaf first; `None` if it is filtered.
-fn seen(view: &View, stack: &[Location], is_whole: bool) -> Option<Vec<Location>> {
+pub fn seen(view: &View, stack: &[Location], is_whole: bool) -> Option<Vec<Location>> {
     let mut stack = stack.to_vec();
     let name = view.sandwich_by.as_str();
     if !name.is_empty() && is_whole {
@@ -204,7 +206,7 @@ fn what_is_filtered_cut_and_inverted_is_what_one_gets_stack_by_stack() {
         let (mut total, mut filtered) = (0, 0);
         question.each(&profiles, |stack, value| match seen(&view, stack, false) {
             Some(stack) => {
-                tree.add(&stack, value, 0);
+                tree.add_by(&stack, value, 0, &view.group_by);
                 total += value;
             }
             None => filtered += value,
@@ -232,12 +234,12 @@ fn a_comparison_is_filtered_on_both_sides_and_its_stacks_stay_whole() {
         let mut tree = Node::default();
         let mut filtered = 0;
         compare.each(&profiles, |stack, value| match seen(&view, stack, true) {
-            Some(stack) => tree.add(&stack, value, value),
+            Some(stack) => tree.add_by(&stack, value, value, &view.group_by),
             None => filtered += value,
         });
         base.each(&profiles, |stack, value| {
             if let Some(stack) = seen(&view, stack, true) {
-                tree.add(&stack, 0, -value);
+                tree.add_by(&stack, 0, -value, &view.group_by);
             }
         });
         let (expected, _) = tree.rows(0.0);

@@ -53,7 +53,7 @@ impl QueryApi {
 impl QueryApi {
     async fn report(&self, mut request: QueryRequest, deadline: Option<Instant>) -> Result<QueryResponse, Status> {
         let reference = request.source_reference.take();
-        let plain = plain_query(request, reference.as_ref())?;
+        let plain = plain_query(request, reference.as_ref());
         plain.check().map_err(status)?;
         if let Some(reference) = reference.as_ref().filter(|reference| reference.source_only) {
             return self.source_exists(&reference.build_id).await;
@@ -206,12 +206,8 @@ impl QueryService for QueryApi {
     }
 }
 
-fn plain_query(mut request: QueryRequest, reference: Option<&SourceReference>) -> Result<PlainQuery, Status> {
+fn plain_query(mut request: QueryRequest, reference: Option<&SourceReference>) -> PlainQuery {
     let view = view(&mut request);
-    let labels = view.group_by.iter().any(|field| field.starts_with("labels.") || field == "timestamp");
-    if labels {
-        return Err(Status::unimplemented("group_by by labels and timestamps is not supported yet"));
-    }
     let options = request.options.map(|options| match options {
         query_request::Options::Merge(merge) => QueryOptions::Select(merged(merge)),
         query_request::Options::Single(single) => QueryOptions::Select(singled(single)),
@@ -219,7 +215,7 @@ fn plain_query(mut request: QueryRequest, reference: Option<&SourceReference>) -
             QueryOptions::Diff { base: a.map(side), compare: b.map(side), absolute: absolute.unwrap_or(false) }
         }
     });
-    Ok(PlainQuery {
+    PlainQuery {
         mode: request.mode,
         options,
         report_type: request.report_type,
@@ -229,7 +225,7 @@ fn plain_query(mut request: QueryRequest, reference: Option<&SourceReference>) -
             filename: filename.clone(),
         }),
         view,
-    })
+    }
 }
 
 fn merged(MergeProfile { query, start, end }: MergeProfile) -> Selection {

@@ -2,6 +2,8 @@ use arrow::array::cast::AsArray;
 use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamReader;
 
+use query::report::LabelColumn;
+
 use super::*;
 
 fn column_text(names: &[Option<&str>]) -> TextColumn {
@@ -43,6 +45,7 @@ fn graph() -> FlameGraph {
         unit: "nanoseconds".into(),
         height: 3,
         trimmed: 0,
+        labels_only: vec![false; 3],
         frames,
         inlined: column(vec![None, Some(false), Some(true)]),
         parent: vec![-1, 0, 1],
@@ -53,6 +56,7 @@ fn graph() -> FlameGraph {
         depth: vec![0, 1, 2],
         value_offset: vec![0, 0, 0],
         timestamp: Vec::new(),
+        labels: Vec::new(),
     }
 }
 
@@ -121,6 +125,7 @@ fn a_flame_graph_reads_back_as_it_was() {
 #[test]
 fn an_empty_graph_is_still_one_batch_with_its_root() {
     let mut root = FlameGraph { parent: vec![-1], depth: vec![0], value_offset: vec![0], ..FlameGraph::default() };
+    root.labels_only = vec![false];
     root.cumulative = vec![0];
     root.flat = vec![0];
     root.diff = vec![0];
@@ -175,6 +180,26 @@ fn a_chart_carries_the_times_of_its_rows() {
     let batch = read(&super::flame_graph(FlameGraph { timestamp: timestamp.clone(), ..graph() }).expect("a stream"));
     let times = batch.column_by_name("timestamp").expect("a column").as_primitive::<Int64Type>();
     assert_eq!(times.values(), timestamp.as_slice());
+}
+
+#[test]
+fn labels_follow_the_other_columns_in_the_order_in_which_they_were_asked_for() {
+    let label = |name: &str, values| LabelColumn { name: name.to_owned(), values };
+    let labels = vec![
+        label("zone", column_text(&[None, Some("eu"), Some("eu")])),
+        label("job", column_text(&[None, None, None])),
+    ];
+    let grouped = FlameGraph { labels_only: vec![false, true, false], labels, ..graph() };
+    let batch = read(&super::flame_graph(grouped).expect("a stream"));
+    let schema = batch.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names[16..], ["depth", "value_offset", "labels.zone", "labels.job"]);
+    let labels_only = batch.column(0).as_boolean();
+    assert_eq!([0, 1, 2].map(|row| labels_only.value(row)), [false, true, false]);
+    let zones = batch.column(18).as_dictionary::<Int32Type>();
+    assert!(zones.is_null(0));
+    assert_eq!(zones.values().as_binary::<i32>().value(zones.keys().value(2) as usize), b"eu");
+    assert_eq!(batch.column(19).null_count(), 3);
 }
 
 #[test]

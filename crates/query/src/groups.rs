@@ -1,0 +1,225 @@
+//! Samples told apart by their labels: which group each one belongs to, and what every group sums up to.
+//!
+//! A group is what a request's labels are worth: a label of the stream decides, one that it lacks may be the
+//! sample's own. A part holds few of all the pairs of group and stack, so its sums are lists and not columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use profile::StackIx;
+use store::budget::Lease;
+use store::part::{PartLabelSets, SampleRow};
+
+use crate::engine::{Context, Engine};
+use crate::error::{ErrorKind, QueryError};
+use crate::merge::{PartPicks, PartSums, Scope};
+use crate::pick::{Picked, set_label};
+use crate::report::{Dictionary, LabelColumn, TextColumn};
+
+/// The values of the labels that a request names, in its order; `None` for one that a sample lacks.
+pub(crate) type LabelValues = Vec<Option<String>>;
+
+/// Distinct label values, numbered as they are met.
+pub(crate) struct Groups<'a> {
+    names: &'a [String],
+    most: usize,
+    pub(crate) values: Vec<LabelValues>,
+    known: HashMap<LabelValues, u32, RandomState>,
+}
+
+impl<'a> Groups<'a> {
+    pub(crate) fn new(engine: &Engine, names: &'a [String]) -> Self {
+        Self { names, most: engine.options().series_max, values: Vec::new(), known: HashMap::default() }
+    }
+
+    /// The number of a group; [`too_many`] are an error.
+    pub(crate) fn number(&mut self, values: &LabelValues) -> Result<u32, QueryError> {
+        if let Some(&known) = self.known.get(values) {
+            return Ok(known);
+        }
+        if self.values.len() == self.most {
+            return Err(too_many(self.most));
+        }
+        let number = self.values.len() as u32;
+        self.values.push(values.clone());
+        self.known.insert(values.clone(), number);
+        Ok(number)
+    }
+}
+
+/// More groups than anybody can read; each has a tree of its own.
+pub(crate) fn too_many(most: usize) -> QueryError {
+    let message = format!(
+        "group_by gives more than {most} groups: narrow the query down with matchers, or group by fewer labels"
+    );
+    QueryError::new(ErrorKind::ResourceExhausted, message)
+}
+
+/// Gives each sample of one part its group.
+pub(crate) struct SampleGroups<'g, 'a> {
+    groups: &'g mut Groups<'a>,
+    picks: &'a PartPicks,
+    /// `None` where the streams have all the labels.
+    sets: Option<Arc<PartLabelSets>>,
+    /// By stream and label set.
+    known: HashMap<(u32, u32), u32, RandomState>,
+    /// Samples of one profile and label set follow each other.
+    last: Option<((u32, u32), u32)>,
+    failure: Option<QueryError>,
+}
+
+impl<'g, 'a> SampleGroups<'g, 'a> {
+    pub(crate) fn new(groups: &'g mut Groups<'a>, picks: &'a PartPicks) -> Result<Self, QueryError> {
+        let streams = picks.part.streams();
+        let lacks = |picked: &Picked| {
+            let labels = &streams[picked.stream as usize].labels;
+            groups.names.iter().any(|name| labels.get(name).is_none())
+        };
+        let sets = if picks.picked.iter().any(lacks) { Some(picks.part.label_sets()?) } else { None };
+        Ok(Self { groups, picks, sets, known: HashMap::default(), last: None, failure: None })
+    }
+
+    /// `None` once a group was one too many: see [`Self::finish`].
+    pub(crate) fn group(&mut self, sample: &SampleRow) -> Option<u32> {
+        let asked = (sample.pick, sample.label_set);
+        if let Some((last, group)) = self.last
+            && last == asked
+        {
+            return Some(group);
+        }
+        let stream = self.picks.picked[sample.pick as usize].stream;
+        let group = match self.known.get(&(stream, sample.label_set)) {
+            Some(&known) => known,
+            None if self.failure.is_some() => return None,
+            None => match self.groups.number(&self.values(stream, sample.label_set)) {
+                Ok(group) => {
+                    self.known.insert((stream, sample.label_set), group);
+                    group
+                }
+                Err(failure) => {
+                    self.failure = Some(failure);
+                    return None;
+                }
+            },
+        };
+        self.last = Some((asked, group));
+        Some(group)
+    }
+
+    fn values(&self, stream: u32, set: u32) -> LabelValues {
+        let labels = &self.picks.part.streams()[stream as usize].labels;
+        let value = |name: &String| match (labels.get(name), &self.sets) {
+            (Some(value), _) => Some(value.to_owned()),
+            (None, Some(sets)) => set_label(sets, set, name).map(std::borrow::Cow::into_owned),
+            (None, None) => None,
+        };
+        self.groups.names.iter().map(value).collect()
+    }
+
+    pub(crate) fn finish(self) -> Result<(), QueryError> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
+
+/// What a group sums up to in one part.
+pub(crate) struct GroupSums {
+    pub(crate) labels: LabelValues,
+    /// Each seen stack once, ascending.
+    pub(crate) stacks: Vec<(StackIx, i64)>,
+}
+
+/// What a group's sum of a stack costs: its place in a table of sums, and in the list that is made of it.
+const BYTES_PER_SUM: usize = 48;
+const SUMS_PER_LEASE: usize = 16_384;
+
+/// The sums of every group of a part, of the stacks that are seen.
+pub(crate) fn sums(
+    engine: &Engine,
+    context: &Context,
+    scope: &Scope,
+    picks: &PartPicks,
+    part: &PartSums,
+) -> Result<(Vec<GroupSums>, Vec<Lease>), QueryError> {
+    let mut groups = Groups::new(engine, &scope.look.labels);
+    let mut sums: Vec<HashMap<StackIx, i64, RandomState>> = Vec::new();
+    let mut group_of = SampleGroups::new(&mut groups, picks)?;
+    let (mut rows, mut leases, mut refused) = (0usize, Vec::new(), None);
+    let wanted: Vec<_> = picks.picked.iter().map(Picked::as_pick).collect();
+    let read = picks.part.samples(&wanted, &|| context.go_on(), &mut |sample| {
+        let is_seen = part.sums.seen.get(sample.stack as usize) == Some(&true);
+        if refused.is_some() || !is_seen || !scope.range.contains(&sample.time) {
+            return;
+        }
+        let Some(group) = group_of.group(&sample) else { return };
+        if sums.len() <= group as usize {
+            sums.push(HashMap::default());
+        }
+        let sum = sums[group as usize].entry(sample.stack).or_insert_with(|| {
+            if rows.is_multiple_of(SUMS_PER_LEASE) {
+                match engine.lease(SUMS_PER_LEASE * BYTES_PER_SUM) {
+                    Ok(lease) => leases.push(lease),
+                    Err(error) => refused = Some(error),
+                }
+            }
+            rows += 1;
+            0
+        });
+        *sum = sum.wrapping_add(sample.value);
+    });
+    read.map_err(|error| context.name(error))?;
+    group_of.finish()?;
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    context.check()?;
+    let of_group = |(labels, sums): (LabelValues, HashMap<StackIx, i64, RandomState>)| {
+        let mut stacks: Vec<(StackIx, i64)> = sums.into_iter().collect();
+        stacks.sort_unstable();
+        GroupSums { labels, stacks }
+    };
+    Ok((groups.values.into_iter().zip(sums).map(of_group).collect(), leases))
+}
+
+/// Builds the columns that tell a report's rows apart by labels, row by row.
+pub(crate) struct LabelColumnsBuilder {
+    /// By group and label: its row in the label's dictionary, or -1.
+    keys: Vec<Vec<i32>>,
+    columns: Vec<LabelColumn>,
+    labels_only: Vec<bool>,
+}
+
+impl LabelColumnsBuilder {
+    /// A column for every label that some group has.
+    pub(crate) fn new(names: &[String], groups: &[&[Option<String>]]) -> Self {
+        let mut keys: Vec<Vec<i32>> = vec![Vec::new(); groups.len()];
+        let mut columns = Vec::new();
+        for (label, name) in names.iter().enumerate() {
+            if groups.iter().all(|group| group[label].is_none()) {
+                continue;
+            }
+            let mut known: HashMap<&str, i32, RandomState> = HashMap::default();
+            let mut dictionary = Dictionary::default();
+            for (group, keys) in groups.iter().zip(&mut keys) {
+                keys.push(match &group[label] {
+                    None => -1,
+                    Some(value) => *known.entry(value).or_insert_with(|| dictionary.push(value.as_bytes())),
+                });
+            }
+            columns.push(LabelColumn { name: name.clone(), values: TextColumn { keys: Vec::new(), dictionary } });
+        }
+        Self { keys, columns, labels_only: Vec::new() }
+    }
+
+    /// A row of a group, or of none; `labels_only` for the one that stands for the group itself.
+    pub(crate) fn push(&mut self, group: Option<u32>, labels_only: bool) {
+        self.labels_only.push(labels_only);
+        for (label, column) in self.columns.iter_mut().enumerate() {
+            column.values.keys.push(group.map_or(-1, |group| self.keys[group as usize][label]));
+        }
+    }
+
+    pub(crate) fn finish(self) -> (Vec<bool>, Vec<LabelColumn>) {
+        (self.labels_only, self.columns)
+    }
+}
