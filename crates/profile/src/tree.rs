@@ -14,7 +14,7 @@ pub mod keys;
 mod sort;
 pub mod weigh;
 
-pub use build::{Trees, build, build_by};
+pub use build::{Trees, build, build_locations, build_names};
 pub use conflict::FrameMetadata;
 pub use join::{FrameUnion, join};
 pub use keys::FrameBy;

@@ -109,12 +109,15 @@ fn part_contributors<W: Weight>(
         context.check()?;
         let Some(within) = kept_rows(merged, slice, kept) else { continue };
         let begin = found.len();
+        let is_exact = part.is_exact && slice.group.is_none();
         for_each_common(kept, within, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
-            if tree.conflicts[node] != 0 {
+            let mut conflicts = tree.conflicts[node];
+            if conflicts != 0 && !is_exact {
                 asked.add(tree, node, found.len());
+                conflicts = 0;
             }
             let (location, line) = (tree.location[node], tree.line[node]);
-            found.push((row as u32, Contributor { part: slice.part as u32, location, line, conflicts: 0 }));
+            found.push((row as u32, Contributor { part: slice.part as u32, location, line, conflicts }));
         });
         if !asked.nodes.is_empty() {
             let location_tree = part.part.location_tree()?;

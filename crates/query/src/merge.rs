@@ -83,6 +83,8 @@ pub(crate) struct PartSums {
     pub(crate) part: Arc<dyn Part>,
     pub(crate) symbols: Arc<PartSymbols>,
     pub(crate) name_tree: Arc<NameTree>,
+    /// Whether the tree was made of the stacks that are seen, so that its conflicts are theirs.
+    pub(crate) is_exact: bool,
     pub(crate) sums: StackSums,
     /// The same by labels, where a request tells them apart.
     pub(crate) groups: Option<Vec<GroupSums>>,
@@ -132,8 +134,15 @@ impl Side {
             let bytes = symbols.stacks.len() * BYTES_PER_STACK + name_tree.depth.len() * BYTES_PER_NODE;
             let lease = engine.lease(bytes)?;
             let sums = sum_part(context, picks, &scope.range)?;
-            let mut sums =
-                PartSums { part: picks.part.clone(), symbols, name_tree, sums, groups: None, leases: vec![lease] };
+            let mut sums = PartSums {
+                part: picks.part.clone(),
+                symbols,
+                name_tree,
+                is_exact: false,
+                sums,
+                groups: None,
+                leases: vec![lease],
+            };
             let filtered = scope.look.apply(engine, context, &mut sums)?;
             Ok((sums, filtered))
         })?;

@@ -6,11 +6,11 @@
 //! wants none of this costs nothing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use profile::tree::keys::function_name;
-use profile::tree::{FrameBy, LocationTree, NameTree, Trees, build_by};
+use profile::tree::{FrameBy, LocationTree, NameTree, build_locations, build_names};
 use profile::{LocationIx, NONE, Stream, Symbols};
 use store::error::ReadError;
 use store::part::{Part, PartLabelSets, PartSymbols, Pick, ProfileExport, ProfileTable, SampleRow, StackSums};
@@ -162,14 +162,18 @@ impl Look {
             part.symbols = Arc::new(symbols);
         }
         if self.reshapes() {
-            let Trees { name, location } = build_by(&part.symbols.symbols, &part.symbols.stacks, self.by);
+            lease(engine, part)?;
+            let PartSymbols { symbols, stacks } = &*part.symbols;
+            let seen: Arc<[bool]> = part.sums.seen.as_slice().into();
+            part.name_tree = Arc::new(build_names(symbols, stacks, &seen, self.by));
+            part.is_exact = true;
             context.check()?;
-            part.name_tree = Arc::new(name);
             part.part = Arc::new(Seen {
                 whole: part.part.clone(),
                 symbols: part.symbols.clone(),
+                seen,
                 name_tree: part.name_tree.clone(),
-                location_tree: Arc::new(location),
+                location_tree: OnceLock::new(),
             });
         }
         Ok(filtered)
@@ -434,8 +438,11 @@ impl<'a> Tables<'a> {
 struct Seen {
     whole: Arc<dyn Part>,
     symbols: Arc<PartSymbols>,
+    /// Of its stacks.
+    seen: Arc<[bool]>,
     name_tree: Arc<NameTree>,
-    location_tree: Arc<LocationTree>,
+    /// Only some reports ask for it.
+    location_tree: OnceLock<Arc<LocationTree>>,
 }
 
 impl Part for Seen {
@@ -468,7 +475,11 @@ impl Part for Seen {
     }
 
     fn location_tree(&self) -> Result<Arc<LocationTree>, ReadError> {
-        Ok(self.location_tree.clone())
+        let build = || {
+            let PartSymbols { symbols, stacks } = &*self.symbols;
+            Arc::new(build_locations(symbols, stacks, &self.seen, &self.name_tree))
+        };
+        Ok(self.location_tree.get_or_init(build).clone())
     }
 
     fn sum_by_stack(&self, picks: &[Pick<'_>], go_on: &dyn Fn() -> bool) -> Result<StackSums, ReadError> {

@@ -17,16 +17,47 @@ pub struct Trees {
 ///
 /// Indices of `stacks` and `symbols` must be in range.
 pub fn build(symbols: &Symbols, stacks: &Stacks) -> Trees {
-    build_by(symbols, stacks, FrameBy::default())
+    let kept = kept_locations(symbols, stacks, |_| true);
+    let mut name = names(symbols, stacks, &kept, FrameBy::default());
+    let parent = parents(&name.depth);
+    let leaf = std::mem::take(&mut name.stack_node);
+    let location = locations(symbols, stacks, &kept, &leaf, &parent, |node, location, line| {
+        contribute(&mut name, symbols, node, location, line);
+    });
+    name.stack_node = leaf;
+    Trees { name, location }
 }
 
-/// The same with frames told apart by more than their names.
-pub fn build_by(symbols: &Symbols, stacks: &Stacks, by: FrameBy) -> Trees {
-    let (frames, frame_rows) = keys::frames_by(symbols, by);
-    let depths = kept_locations(symbols, stacks);
+/// Builds the name tree of the stacks that are `seen`, with frames told apart `by` more than their names. Others are as
+/// if they were empty, so that its conflicts are those of the stacks that are seen.
+pub fn build_names(symbols: &Symbols, stacks: &Stacks, seen: &[bool], by: FrameBy) -> NameTree {
+    let kept = kept_locations(symbols, stacks, |stack| seen[stack]);
+    let mut name = names(symbols, stacks, &kept, by);
+    let parent = parents(&name.depth);
+    for (stack, &kept) in kept.iter().enumerate() {
+        let mut node = name.stack_node[stack];
+        let run = stacks.get(stack as StackIx);
+        for &location in &run[run.len() - kept as usize..] {
+            for line in lines_of(symbols, location) {
+                contribute(&mut name, symbols, node, location, line);
+                node = parent[node as usize];
+            }
+        }
+    }
+    name
+}
 
+/// Builds the location tree that goes with a name tree of [`build_names`].
+pub fn build_locations(symbols: &Symbols, stacks: &Stacks, seen: &[bool], name: &NameTree) -> LocationTree {
+    let kept = kept_locations(symbols, stacks, |stack| seen[stack]);
+    locations(symbols, stacks, &kept, &name.stack_node, &parents(&name.depth), |_, _, _| {})
+}
+
+/// Frames and nodes alone: what they stand for is for [`contribute`] to say.
+fn names(symbols: &Symbols, stacks: &Stacks, kept: &[u32], by: FrameBy) -> NameTree {
+    let (frames, frame_rows) = keys::frames_by(symbols, by);
     let mut runs = Runs::with_capacity(stacks.len(), stacks.locations.len());
-    for (stack, &kept) in depths.iter().enumerate() {
+    for (stack, &kept) in kept.iter().enumerate() {
         for &location in root_first(stacks, stack as StackIx, kept) {
             let lines = symbols.locations.lines(location);
             if lines.is_empty() {
@@ -51,18 +82,28 @@ pub fn build_by(symbols: &Symbols, stacks: &Stacks, by: FrameBy) -> Trees {
     name.location = vec![NONE; name.depth.len()];
     name.line = vec![NONE; name.depth.len()];
     name.conflicts = vec![0; name.depth.len()];
+    name
+}
 
+/// The location tree of stacks whose leaves in the name tree are `name_leaf`. Tells of every location of it and each of
+/// its lines ([`NONE`] for a location without) to which name node it contributes.
+fn locations(
+    symbols: &Symbols,
+    stacks: &Stacks,
+    kept: &[u32],
+    name_leaf: &[u32],
+    name_parent: &[u32],
+    mut contribute: impl FnMut(u32, LocationIx, u32),
+) -> LocationTree {
     let rank = ranks(&keys::locations(symbols));
-    runs.end.clear();
-    runs.symbols.clear();
-    for (stack, &kept) in depths.iter().enumerate() {
+    let mut runs = Runs::with_capacity(stacks.len(), stacks.locations.len());
+    for (stack, &kept) in kept.iter().enumerate() {
         let run = root_first(stacks, stack as StackIx, kept);
         runs.symbols.extend(run.map(|&location| rank[location as usize]));
         runs.close_run();
     }
     let order = runs.sorted();
     let mut location = LocationTree { stack_node: vec![0; stacks.len()], ..LocationTree::default() };
-    let name_parent = parents(&name.depth);
     // the nodes from the root to the current leaf
     let mut path: Vec<u32> = Vec::new();
     walk(&runs, &order, |node| match node {
@@ -79,7 +120,7 @@ pub fn build_by(symbols: &Symbols, stacks: &Stacks, by: FrameBy) -> Trees {
             path.truncate(usize::from(location.depth[node as usize]) + 1);
             location.stack_node[stack as usize] = node;
             // climb from the leaf to the first location that an earlier stack has named
-            let mut name_node = name.stack_node[stack as usize];
+            let mut name_node = name_leaf[stack as usize];
             let run = stacks.get(stack);
             for (&at, &leaf_first) in path[1..].iter().rev().zip(&run[run.len() + 1 - path.len()..]) {
                 if location.location[at as usize] != NONE {
@@ -87,25 +128,30 @@ pub fn build_by(symbols: &Symbols, stacks: &Stacks, by: FrameBy) -> Trees {
                 }
                 location.location[at as usize] = leaf_first;
                 location.name_node[at as usize] = name_node;
-                let lines = symbols.locations.lines(leaf_first);
-                if lines.is_empty() {
-                    contribute(&mut name, symbols, name_node, leaf_first, NONE);
-                    name_node = name_parent[name_node as usize];
-                }
-                for line in lines {
-                    contribute(&mut name, symbols, name_node, leaf_first, line as u32);
+                for line in lines_of(symbols, leaf_first) {
+                    contribute(name_node, leaf_first, line);
                     name_node = name_parent[name_node as usize];
                 }
             }
         }
     });
-    Trees { name, location }
+    location
 }
 
-/// How many locations of each stack, counted from the root, fit into [`DEPTH_MAX`] frames.
-fn kept_locations(symbols: &Symbols, stacks: &Stacks) -> Vec<u32> {
+/// Rows of a location's lines, innermost first; [`NONE`] for a location without lines.
+fn lines_of(symbols: &Symbols, location: LocationIx) -> impl Iterator<Item = u32> {
+    let lines = symbols.locations.lines(location);
+    let without_lines = lines.is_empty().then_some(NONE);
+    lines.map(|line| line as u32).chain(without_lines)
+}
+
+/// How many locations of each stack, counted from the root, fit into [`DEPTH_MAX`] frames; 0 where it is not `wanted`.
+fn kept_locations(symbols: &Symbols, stacks: &Stacks, wanted: impl Fn(usize) -> bool) -> Vec<u32> {
     (0..stacks.len())
         .map(|stack| {
+            if !wanted(stack) {
+                return 0;
+            }
             let run = stacks.get(stack as StackIx);
             let mut frames = 0;
             let fits = run.iter().rev().take_while(|&&location| {
