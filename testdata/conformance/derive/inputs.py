@@ -73,7 +73,9 @@ def pprof_of(raw):
     samples = []
     for x in p.sample:
         labels = {s(l.key): s(l.str) for l in x.label if l.str}
-        samples.append({"stack": [frames[i] for i in x.location_id], "values": list(x.value), "labels": labels})
+        # a label may stand there with several values: by the first a sample is told apart
+        first = {s(l.key): s(l.str) for l in reversed(x.label) if l.str}
+        samples.append({"stack": [frames[i] for i in x.location_id], "values": list(x.value), "labels": labels, "first": first})
     return {"types": ["%s:%s" % (s(t.type), s(t.unit)) for t in p.sample_type], "time": p.time_nanos,
             "period_type": "%s:%s" % (s(p.period_type.type), s(p.period_type.unit)), "period": p.period, "duration": p.duration_nanos,
             "delta": p.duration_nanos != 0, "samples": samples}

@@ -41,15 +41,14 @@ REASONS = {
     "the column of differences holds what is lost, too: Parca's wraps where a loss is larger than any gain": ["diff/narrow-negative"],
 }
 
-derived = {case_id: (reason, answer(CASES[case_id])) for reason, ids in REASONS.items() for case_id in ids}
-derived["chart/otlp-ts"] = (
-    "functions of OTLP profiles are read at their own index: Parca reads the one before",
-    reports.flame_chart(otlp("otlp_ts_only.otlp.pb"), "nanoseconds", columns(CASES["chart/otlp-ts"], "flamegraph_arrow")))
-
-# of reports in which Parca is right the derivation must say what Parca says
-GROUPS = ("report", "merge", "single", "diff")
-same = [(case_id, answer(case)) for case_id, case in CASES.items()
-        if case_id.split("/")[0] in GROUPS and case_id not in derived and "ok" in case and case["request"].get("reportType") in KINDS]
-
 if __name__ == "__main__":
+    derived = {case_id: (reason, answer(CASES[case_id])) for reason, ids in REASONS.items() for case_id in ids}
+    derived["chart/otlp-ts"] = (
+        "functions of OTLP profiles are read at their own index: Parca reads the one before",
+        reports.flame_chart(otlp("otlp_ts_only.otlp.pb"), "nanoseconds", columns(CASES["chart/otlp-ts"], "flamegraph_arrow")))
+
+    # of reports in which Parca is right the derivation must say what Parca says
+    GROUPS = ("report", "merge", "single", "diff")
+    same = [(case_id, answer(case)) for case_id, case in CASES.items()
+            if case_id.split("/")[0] in GROUPS and case_id not in derived and "ok" in case and case["request"].get("reportType") in KINDS]
     main(derived, same)

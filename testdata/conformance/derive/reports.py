@@ -3,6 +3,7 @@ import json
 import re
 from datetime import datetime
 
+import views
 from inputs import pprofs
 
 PROFILES = None
@@ -50,11 +51,13 @@ def frames(stack):
     return [frame for location in reversed(stack) for frame in reversed(location)]
 
 
-def what(frame):
-    """What makes a frame the same as another: its name, else binary and address."""
+def what(frame, by=()):
+    """What makes a frame the same as another: its name, else binary and address, and what it is grouped by."""
+    place = (frame.get("map", ""), frame.get("build", ""), frame["addr"])
     if "fn" in frame:
-        return (frame["fn"],)
-    return (frame.get("map", ""), frame.get("build", ""), frame["addr"])
+        more = {"function_name": (), "function_file_name": (frame["file"],), "mapping_file": place[:1], "location_address": place}
+        return (frame["fn"],) + tuple(more[field] for field in by)
+    return place
 
 
 def row_name(frame, with_map=False):
@@ -65,10 +68,13 @@ def row_name(frame, with_map=False):
 
 
 def sides(request):
-    """What is compared and what it is compared with: (stacks, of these what only counts against), unit."""
+    """What is compared and what it is compared with: (stacks, of these what only counts against), unit, and what filters
+    took away (a comparison is not filtered here)."""
     if "diff" not in request:
         stacks, unit = selected(request)
-        return [(stack, value, 0) for stack, value in stacks], unit
+        seen = [(views.seen(request, stack), value) for stack, value in stacks]
+        filtered = sum(value for stack, value in seen if stack is None)
+        return [(stack, value, 0) for stack, value in seen if stack is not None], unit, filtered
     base, _ = selected(request["diff"]["a"])
     compare, unit = selected(request["diff"]["b"])
     before, after = sum(v for _, v in base), sum(v for _, v in compare)
@@ -76,7 +82,7 @@ def sides(request):
     if not request["diff"].get("absolute") and before > 0 and after > 0:
         scale = after / before
     scaled = by_stack(base)
-    return [(s, v, v) for s, v in compare] + [(s, 0, -(v if scale == 1.0 else int(v * scale))) for s, v in scaled], unit
+    return [(s, v, v) for s, v in compare] + [(s, 0, -(v if scale == 1.0 else int(v * scale))) for s, v in scaled], unit, 0
 
 
 def by_stack(stacks):
@@ -122,22 +128,22 @@ def wrapped(value):
     return (value + 2**63) % 2**64 - 2**63
 
 
-def answer(stacks, report):
-    return {"ok": dict({"total": sum(value for _, value, _ in stacks), "filtered": 0}, **report)}
+def answer(stacks, filtered, report):
+    return {"ok": dict({"total": sum(value for _, value, _ in stacks), "filtered": filtered}, **report)}
 
 
 def top(request):
-    stacks, unit = sides(request)
+    stacks, unit, filtered = sides(request)
     sums = Sums(stacks)
     rows = {row_name(sums.shown[k][0], True): [c, sums.flat[k][0], change] for k, (c, change) in sums.cumulative.items()}
-    return answer(stacks, {"top": {"reported": len(rows), "unit": unit, "rows": rows}})
+    return answer(stacks, filtered, {"top": {"reported": len(rows), "unit": unit, "rows": rows}})
 
 
 FOLDED_BELOW = 0.004999999888241291  # 0.005 in 32 bits
 
 
 def call_graph(request):
-    stacks, _ = sides(request)
+    stacks, _, filtered = sides(request)
     sums = Sums(stacks)
     total = sum(value for _, value, _ in stacks)
     name = {k: row_name(shown[0]) for k, shown in sums.shown.items()}
@@ -155,7 +161,7 @@ def call_graph(request):
             edges[key] = edges.get(key, 0) + value
     nodes = {name[k]: [sums.cumulative[k][0], sums.flat[k][0]] for k in name if k not in folded}
     graph = {"cumulative": total, "nodes": nodes, "edges": sorted([a, b, value, c] for (a, b, c), value in edges.items())}
-    return answer(stacks, {"callgraph": graph})
+    return answer(stacks, filtered, {"callgraph": graph})
 
 
 COLUMNS = ("fn", "sys", "file", "start", "line", "addr", "map", "build", "inl")
@@ -176,7 +182,7 @@ def distinct(shown):
 
 def table(request, columns):
     """Where a row's frames differ the first is shown, whichever that is: `*`."""
-    stacks, unit = sides(request)
+    stacks, unit, filtered = sides(request)
     sums = Sums(stacks)
     callers, callees = sums.partners()
     rows = {}
@@ -191,7 +197,7 @@ def table(request, columns):
         row["callers"] = sorted(row_name(sums.shown[a][0]) for a in callers[k])
         row["callees"] = sorted(row_name(sums.shown[b][0]) for b in callees[k])
         rows[row_name(shown[0])] = row
-    return answer(stacks, {"table_arrow": {"columns": columns, "rows": rows, "unit": unit}})
+    return answer(stacks, filtered, {"table_arrow": {"columns": columns, "rows": rows, "unit": unit}})
 
 
 class Node:
@@ -199,11 +205,11 @@ class Node:
         self.children, self.shown = {}, []
         self.cumulative = self.flat = self.diff = 0
 
-    def add(self, stack, value, change):
+    def add(self, stack, value, change, by=()):
         node, path = self, frames(stack)
         for frame in [None] + path:
             if frame is not None:
-                node = node.children.setdefault(what(frame), Node())
+                node = node.children.setdefault(what(frame, by), Node())
                 node.shown.append(frame)
             node.cumulative += value
             node.diff += change
@@ -217,16 +223,16 @@ class Node:
         return out
 
 
-def tree(stacks):
+def tree(stacks, by=()):
     root = Node()
     for stack, value, change in stacks:
-        root.add(stack, value, change)
+        root.add(stack, value, change, by)
     return root
 
 
 def flame_graph(request, columns):
-    stacks, unit = sides(request)
-    root = tree(stacks)
+    stacks, unit, filtered = sides(request)
+    root = tree(stacks, request.get("groupBy", {}).get("fields", []))
     share = request.get("nodeTrimThreshold", 0) / 100
     trimmed = 0
     nodes = []
@@ -245,7 +251,7 @@ def flame_graph(request, columns):
         nodes[0][4] = 0
     height = 1 + max([len(frames(stack)) for stack, _, _ in stacks], default=0)
     graph = {"columns": columns, "nodes": nodes, "unit": unit, "height": height, "trimmed": trimmed}
-    return answer(stacks, {"flamegraph_arrow": graph})
+    return answer(stacks, filtered, {"flamegraph_arrow": graph})
 
 
 def by_what_is_said(children):
@@ -258,7 +264,7 @@ def dumps(x):
 
 
 def legacy_flame_graph(request):
-    stacks, unit = sides(request)
+    stacks, unit, filtered = sides(request)
     root = tree(stacks)
     nodes = []
 
@@ -276,7 +282,7 @@ def legacy_flame_graph(request):
     height = 1 + max([len(stack) for stack, _, _ in stacks], default=0)
     total = root.cumulative
     graph = {"total": total, "unit": unit, "height": height, "untrimmed_total": 0, "trimmed": 0, "nodes": nodes}
-    return answer(stacks, {"flamegraph": graph})
+    return answer(stacks, filtered, {"flamegraph": graph})
 
 
 def flame_chart(profiles, unit, columns):
