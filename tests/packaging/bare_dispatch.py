@@ -52,7 +52,10 @@ def main(charm, known_by):
         environment.update(PATH="/tools", JUJU_ACTION_NAME="list-endpoints", JUJU_ACTION_UUID="1", JUJU_ACTION_TAG="action-1")
         files = root.files()
         agent.begin(Tools(transaction, meta, config), "bare")
+        # Juju's tools read files that their arguments name where they are called; here the agent does
+        os.chdir(folder)
         rc, out, err = root.run(["/dispatch"], environment)
+        os.chdir("/")
         agent.close()
     print(json.dumps({
         "rc": rc, "stdout": out, "stderr": err, "fqdn": fqdn, "asked": server.asked,
