@@ -215,8 +215,12 @@ async fn a_client_that_stops_halfway_through_a_call_costs_nothing_that_stays() {
         end: Some(wire::Timestamp::of_seconds(START + 1000)),
     };
     for patience in [0, 1, 3, 10, 30, 100] {
-        let request =
-            wire::QueryRequest { mode: wire::MODE_MERGE, merge: Some(merge.clone()), report_type: wire::REPORT_PPROF };
+        let request = wire::QueryRequest {
+            mode: wire::MODE_MERGE,
+            merge: Some(merge.clone()),
+            report_type: wire::REPORT_PPROF,
+            ..wire::QueryRequest::default()
+        };
         let call = client.call::<_, wire::QueryResponse>(QUERY, request);
         let _ = tokio::time::timeout(Duration::from_millis(patience), call).await;
     }
