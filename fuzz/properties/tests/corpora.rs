@@ -1,0 +1,77 @@
+//! The corpora of the fuzz targets, and each of their files harmed in hundreds of ways.
+
+use std::path::Path;
+
+use fuzz_properties::*;
+
+/// `bytes` with one to three of them flipped, dropped, added or repeated, `rounds` times over; the same each run.
+fn harmed(bytes: &[u8], rounds: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = bytes.len() as u64 + 1;
+    let mut below = move |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n.max(1)
+    };
+    (0..rounds).map(move |_| {
+        let mut harmed = bytes.to_vec();
+        for _ in 0..1 + below(3) {
+            let at = below(harmed.len());
+            match below(5) {
+                0 | 1 if at < harmed.len() => harmed[at] ^= 1 << below(8),
+                2 => harmed.truncate(at),
+                3 => harmed.insert(at, below(256) as u8),
+                _ => {
+                    let end = (at + below(30)).min(harmed.len());
+                    let copy = harmed[at..end].to_vec();
+                    harmed.splice(at..at, copy);
+                }
+            }
+        }
+        harmed
+    })
+}
+
+/// The corpus of a fuzz target, and each of its files harmed `rounds` times.
+fn holds_for(target: &str, rounds: usize, holds: fn(&[u8]) -> bool) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target);
+    let (mut files, mut taken) = (0, 0);
+    for file in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let bytes = std::fs::read(file.expect("an entry").path()).expect("a file of the corpus");
+        files += 1;
+        taken += usize::from(holds(&bytes));
+        for harmed in harmed(&bytes, rounds) {
+            holds(&harmed);
+        }
+    }
+    println!("{target}: {files} files, of which {taken} are taken, each harmed {rounds} times");
+    assert!(taken > 0 && taken < files, "{target}: {taken} of {files} files are taken");
+}
+
+#[test]
+fn any_archive_of_sources_is_searched_or_refused() {
+    holds_for("archive", 300, archive);
+}
+
+#[test]
+fn any_metadata_of_a_bucket_is_kept_or_refused() {
+    holds_for("metadata", 1000, metadata);
+}
+
+#[test]
+fn any_build_id_stays_in_its_place_or_is_refused() {
+    holds_for("build_id", 1000, build_id);
+}
+
+#[test]
+fn any_configuration_is_read_or_refused() {
+    holds_for("configuration", 300, configuration);
+}
+
+#[test]
+fn any_selector_is_read_or_refused() {
+    holds_for("selector", 1000, selector);
+}
+
+#[test]
+fn any_expression_matches_within_its_subject_or_is_refused() {
+    holds_for("regexp", 300, regexp);
+}
