@@ -4,7 +4,9 @@ import reports
 from entries import main
 from inputs import pprof, pprofs
 from kinds import CASES, KINDS, answer, columns
+from lib import canon
 
+LABELS = "labels of pprof samples are kept, and grouped by like those of series: Parca accepts and loses them"
 REASONS = {
     "every inlined frame counts: in Parca's list only the innermost of a location does": [
         "group/label-top", "filter/report-top", "filter/frame-report-top", "filter/cpu-not-runtime", "invert/inlined-top"],
@@ -26,8 +28,9 @@ REASONS = {
 }
 
 
-def by_method():
-    """A tree for each value of a label of samples, below a row that has nothing but the label."""
+def by_method(case_id, own):
+    """A tree for each value of a label of samples, below a row that has nothing but labels; `own` are those of the series. What no
+    sample has is no column."""
     profile = pprof("synth_labels.pb.gz")
     column = profile["types"].index("samples:count")
     stacks = {}
@@ -42,12 +45,14 @@ def by_method():
             nodes.append([depth, dict(key, **label), child.cumulative, child.flat, 0])
             walk(child, depth + 1, label)
 
-    walk(reports.tree(stacks.pop(None, [])), 1, {})
-    for method, group in sorted(stacks.items()):
-        label = {"labels.method": method}
+    if not own:
+        walk(reports.tree(stacks.pop(None, [])), 1, {})
+    labelled = [(dict(own, **{"labels.method": method} if method else {}), group) for method, group in stacks.items()]
+    for label, group in sorted(labelled, key=lambda one: canon.dumps(dict(one[0], labels_only=True))):
         nodes.append([1, dict(label, labels_only=True), sum(value for _, value, _ in group), 0, 0])
         walk(reports.tree(group), 2, label)
-    graph = {"columns": columns(CASES["group/pprof-label"], "flamegraph_arrow"), "nodes": nodes, "unit": "nanoseconds",
+    named = [c for c in columns(CASES[case_id], "flamegraph_arrow") if not c[0].startswith("labels.") or c[0] in {"labels.method", *own}]
+    graph = {"columns": named, "nodes": nodes, "unit": "nanoseconds",
              "height": 1 + max(node[0] for node in nodes), "trimmed": 0}
     return reports.answer(every, 0, {"flamegraph_arrow": graph})
 
@@ -64,5 +69,7 @@ if __name__ == "__main__":
     reports.PROFILES = list(pprofs()) + agents.all_arrow()
     derived = {case_id: (reason, answer(CASES[case_id])) for reason, ids in REASONS.items() for case_id in ids}
     derived["group/pprof-label"] = (
-        "labels of pprof samples are kept, and grouped by like those of series: Parca accepts and loses them", by_method())
+        LABELS, by_method("group/pprof-label", {}))
+    derived["write/pprof-labels-group"] = (
+        LABELS + "; where a series has one of the same name, that counts", by_method("write/pprof-labels-group", {"labels.job": "series"}))
     main(derived, [(case_id, answer(case)) for case_id, case in CASES.items() if is_same(case_id, case)])
