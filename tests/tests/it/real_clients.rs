@@ -426,7 +426,7 @@ mod grafana {
                             let reply = match client.query(request).await {
                                 Ok(reply) => reply,
                                 // a chart is of one stack at a time; so is a graph by time
-                                Err(status) if [Code::Internal, Code::Unimplemented].contains(&status.code()) => {
+                                Err(status) if status.code() == Code::Internal => {
                                     refused.insert(format!("{report} {selection} {shape}: {}", status.message()));
                                     continue;
                                 }
