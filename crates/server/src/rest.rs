@@ -4,6 +4,7 @@
 //! metrics are the same), and its answer or status turned into JSON as grpc-gateway does: camelCase, 64-bit integers
 //! as strings, defaults present.
 
+mod depth;
 mod go_json;
 mod parameters;
 mod routes;
@@ -89,7 +90,11 @@ impl Gateway {
         }
         let response = self.grpc.answer(grpc).await;
         let reply = unframe(response).await?;
-        let reply = DynamicMessage::decode(route.output.clone(), reply).map_err(|error| unreadable(&error))?;
+        if depth::nests_too_deep(&route.output, &reply) {
+            return Err(too_deep());
+        }
+        let reply = DynamicMessage::decode(route.output.clone(), reply)
+            .map_err(|error| Status::internal(format!("the reply does not decode: {error}")))?;
         json_of(&reply)
     }
 
@@ -151,11 +156,10 @@ pub(crate) async fn unframe(response: Response) -> Result<Bytes, Status> {
     Ok(bytes.slice(5..))
 }
 
-/// Replies are our own: the one thing that cannot be read of them is what nests deeper than a reader's stack may.
-fn unreadable(error: &prost::DecodeError) -> Status {
-    Status::failed_precondition(format!(
-        "the reply nests deeper than REST can tell ({error}): ask for a flat report, as REPORT_TYPE_FLAMEGRAPH_ARROW, or over gRPC"
-    ))
+fn too_deep() -> Status {
+    Status::failed_precondition(
+        "the reply nests deeper than REST can tell: ask for a flat report, as REPORT_TYPE_FLAMEGRAPH_ARROW, or over gRPC",
+    )
 }
 
 fn failure(headers: &HeaderMap) -> Option<Status> {

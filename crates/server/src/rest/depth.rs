@@ -1,0 +1,37 @@
+//! How deep the messages of a reply nest, before anything descends into them.
+//!
+//! `prost` stops at 100 by itself unless another crate of the build turns its limit off, as that of heap profiles does.
+
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost_reflect::{Kind, MessageDescriptor};
+
+/// As most readers of protobuf have it.
+const MAX_DEPTH: u32 = 100;
+
+/// Whether messages within `bytes` nest deeper than readers follow. What is no protobuf is left to the decoder.
+pub(super) fn nests_too_deep(message: &MessageDescriptor, bytes: &[u8]) -> bool {
+    exceeds(message, bytes, MAX_DEPTH)
+}
+
+fn exceeds(message: &MessageDescriptor, mut bytes: &[u8], left: u32) -> bool {
+    while !bytes.is_empty() {
+        let Ok((number, wire_type)) = decode_key(&mut bytes) else { return false };
+        let inner = match message.get_field(number).map(|field| field.kind()) {
+            Some(Kind::Message(inner)) if wire_type == WireType::LengthDelimited => inner,
+            _ => match skip_field(wire_type, number, &mut bytes, DecodeContext::default()) {
+                Ok(()) => continue,
+                Err(_) => return false,
+            },
+        };
+        let Ok(length) = decode_varint(&mut bytes) else { return false };
+        let Some((within, rest)) = usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length))
+        else {
+            return false;
+        };
+        if left == 0 || exceeds(&inner, within, left - 1) {
+            return true;
+        }
+        bytes = rest;
+    }
+    false
+}
