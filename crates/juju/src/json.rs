@@ -395,8 +395,10 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in ".*") {
-            let _ = Json::parse(&text);
+        fn what_is_read_of_any_text_reads_the_same_once_written(text in ".*|[\\[\\]{}:,\"\\\\ ntrue0-9.eE+-]{0,16}") {
+            if let Ok(value) = Json::parse(&text) {
+                prop_assert_eq!(Json::parse(&value.dumps()).unwrap(), value);
+            }
         }
     }
 }
