@@ -1,4 +1,4 @@
-//! The profiles that the recordings of Parca were made with: `testdata/conformance/inputs`.
+//! What was recorded of Parca, and the profiles that it was recorded with: `testdata`.
 
 use std::{fs, path::PathBuf};
 
@@ -9,6 +9,25 @@ use crate::{
     Client,
     wire::{LabelSet, Nothing, RawProfileSeries, RawSample, WriteRawRequest},
 };
+
+/// As Go's protojson writes it: what a Parca leaves in its bucket beside an uploaded file.
+pub const DEBUGINFO_METADATA: &str = r#"{
+  "buildId":  "feed0001",
+  "source":  "SOURCE_UPLOAD",
+  "upload":  {
+    "id":  "85616e30-2b0f-4edc-b0e4-de03b5718926",
+    "hash":  "h1",
+    "state":  "STATE_UPLOADED",
+    "startedAt":  "2026-01-15T12:00:00.123456789Z",
+    "finishedAt":  "2026-01-15T12:00:01Z"
+  }
+}"#;
+
+/// What a file below `testdata` holds.
+pub fn testdata(file: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(file);
+    fs::read(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
 
 /// The wire contract, as Parca's reflection gives it: a FileDescriptorSet.
 pub fn contract() -> PathBuf {

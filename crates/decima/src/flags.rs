@@ -153,6 +153,16 @@ impl Flags {
     }
 }
 
+/// The flags of a command line that runs the server.
+#[cfg(test)]
+pub(crate) fn of(arguments: &[&str]) -> Flags {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    match parse(&arguments, |_| None) {
+        Ok(Parsed::Run(flags)) => *flags,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[cfg(test)]
 #[path = "flags/tests.rs"]
 mod tests;

@@ -99,19 +99,11 @@ fn spool(flags: &Flags, random: Arc<SystemRandom>) -> Result<Spool, Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{Parsed, parse};
-
-    fn flags(arguments: &[&str]) -> Flags {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        match parse(&arguments, |_| None) {
-            Ok(Parsed::Run(flags)) => *flags,
-            other => panic!("{other:?}"),
-        }
-    }
+    use crate::flags;
 
     #[tokio::test]
     async fn an_upstream_needs_an_address_and_one_token_at_most() {
-        let refused = |arguments: &[&str]| match upstream(&flags(arguments)).map(|_| ()) {
+        let refused = |arguments: &[&str]| match upstream(&flags::of(arguments)).map(|_| ()) {
             Err(Exit::Configuration(message)) => message,
             other => panic!("{other:?}"),
         };
@@ -121,6 +113,6 @@ mod tests {
         assert_eq!(wrong, "--mode=scraper-only: \"nowhere\" is no address of a server: give host:port");
         let two = ["--mode=forwarder", "--store-address=a:1", "--bearer-token=a", "--bearer-token-file=b"];
         assert!(refused(&two).contains("two tokens"));
-        assert!(upstream(&flags(&["--mode=forwarder", "--store-address=a:1", "--insecure"])).is_ok());
+        assert!(upstream(&flags::of(&["--mode=forwarder", "--store-address=a:1", "--insecure"])).is_ok());
     }
 }

@@ -334,20 +334,12 @@ impl Maintenance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{Parsed, parse};
-
-    fn flags(arguments: &[&str]) -> Flags {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        match parse(&arguments, |_| None) {
-            Ok(Parsed::Run(flags)) => *flags,
-            other => panic!("{other:?}"),
-        }
-    }
+    use crate::flags;
 
     #[test]
     fn it_listens_on_this_machine_only_unless_told_otherwise() {
         let addresses = |arguments: &[&str]| -> Vec<String> {
-            listen_options(&flags(arguments), None).into_iter().map(|options| options.address).collect()
+            listen_options(&flags::of(arguments), None).into_iter().map(|options| options.address).collect()
         };
         assert_eq!(addresses(&[]), ["127.0.0.1:7070"]);
         assert_eq!(addresses(&["--http-address=:7070"]), [":7070"]);
@@ -357,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_certificate_needs_its_key_and_a_file_that_is_there() {
-        let refused = |arguments: &[&str]| match tls(&flags(arguments), &mut Registry::default()) {
+        let refused = |arguments: &[&str]| match tls(&flags::of(arguments), &mut Registry::default()) {
             Err(Exit::Configuration(message)) => message,
             other => panic!("{other:?}"),
         };
@@ -365,24 +357,24 @@ mod tests {
         assert_eq!(refused(&["--tls-key-file=a.key"]), "--tls-key-file needs --tls-cert-file");
         let missing = refused(&["--tls-cert-file=/no/such.crt", "--tls-key-file=/no/such.key"]);
         assert!(missing.starts_with("cannot use /no/such.crt for TLS: "), "{missing}");
-        assert!(matches!(tls(&flags(&[]), &mut Registry::default()), Ok(None)));
+        assert!(matches!(tls(&flags::of(&[]), &mut Registry::default()), Ok(None)));
     }
 
     #[test]
     fn a_prefix_has_one_slash_in_front_and_none_at_the_end() {
         for (given, wanted) in [("", ""), ("/", ""), ("parca", "/parca"), ("/a/b/", "/a/b")] {
-            assert_eq!(prefix(&flags(&[&format!("--path-prefix={given}")])), wanted, "{given}");
+            assert_eq!(prefix(&flags::of(&[&format!("--path-prefix={given}")])), wanted, "{given}");
         }
     }
 
     #[test]
     fn memory_bounds_scale_with_what_is_asked_for() {
         let usual = StoreOptions::default();
-        let halved = store_options(&flags(&["--storage-active-memory=268435456"]));
-        assert_eq!(store_options(&flags(&[])).head_bytes_max, usual.head_bytes_max);
+        let halved = store_options(&flags::of(&["--storage-active-memory=268435456"]));
+        assert_eq!(store_options(&flags::of(&[])).head_bytes_max, usual.head_bytes_max);
         assert_eq!(halved.memory_bytes * 2, usual.memory_bytes);
         assert_eq!(halved.head_cut_bytes * 2, usual.head_cut_bytes);
-        assert!(store_options(&flags(&["--storage-active-memory=-1"])).memory_bytes > 0);
+        assert!(store_options(&flags::of(&["--storage-active-memory=-1"])).memory_bytes > 0);
     }
 
     #[test]

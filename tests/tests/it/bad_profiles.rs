@@ -1,23 +1,16 @@
 //! Profiles that are cut off, skewed or lie, by every protocol: each is refused with a reason, and nobody else notices.
 
 use std::{
-    fs,
     io::Write,
     net::TcpStream,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use e2e::{Client, Place, Server, pprof};
+use e2e::{Client, Place, Server, pprof, recorded::testdata};
 use tonic::{Code, Status};
 
 const START: i64 = 1_768_464_000;
 const LABELS: [(&str, &str); 2] = [("__name__", pprof::NAME), ("job", "e2e")];
-
-fn input(file: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata");
-    fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
 
 /// A good neighbour that writes all the while.
 async fn neighbour(client: Client, until: tokio::sync::watch::Receiver<bool>) -> i64 {
@@ -45,7 +38,7 @@ fn schema_length(mut bytes: Vec<u8>, length: u32) -> Vec<u8> {
 
 /// An export of proto 1.10 of which the first `profiles` have a sample that names stack 99 of 3.
 fn skewed(profiles: usize) -> Vec<u8> {
-    let mut bytes = input("otlp/proto_1.10.pb");
+    let mut bytes = testdata("otlp/proto_1.10.pb");
     // of the second sample: field 2 of 24 bytes, and in it the stack's index
     let sample = [0x12, 0x18, 0x08, 0x02, 0x22];
     let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(&sample)).collect();
@@ -64,26 +57,26 @@ async fn profiles_that_are_cut_off_skewed_or_lie_are_refused_and_no_one_else_not
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let good = tokio::spawn(neighbour(server.client(), stopped));
 
-    let arrow = input("conformance/inputs/v2_cpu.arrow");
+    let arrow = testdata("conformance/inputs/v2_cpu.arrow");
     for end in [0, 1, 7, 8, 100, arrow.len() / 2, arrow.len() - 200] {
         refused(&format!("Arrow cut at {end}"), client.write_arrow(arrow[..end].to_vec()).await);
     }
     for file in ["bad_value", "bad_duration", "bad_stacktrace", "bad_timestamp", "bad_nometa", "bad_nov9"] {
-        let message = input(&format!("conformance/inputs/v2_{file}.arrow"));
+        let message = testdata(&format!("conformance/inputs/v2_{file}.arrow"));
         refused(&format!("a schema with {file}"), client.write_arrow(message).await);
     }
-    refused("an index beyond its dictionary", client.write_arrow(input("arrow/v2_wrong_index.arrow")).await);
+    refused("an index beyond its dictionary", client.write_arrow(testdata("arrow/v2_wrong_index.arrow")).await);
     for length in [u32::MAX, i32::MAX as u32, 0x4000_0000, 1] {
         refused(&format!("a schema of {length} bytes"), client.write_arrow(schema_length(arrow.clone(), length)).await);
     }
 
     let (samples, locations) =
-        (input("conformance/inputs/v1_samples.arrow"), input("conformance/inputs/v1_locations.arrow"));
+        (testdata("conformance/inputs/v1_samples.arrow"), testdata("conformance/inputs/v1_locations.arrow"));
     refused("half of the stacks", client.write_v1(samples.clone(), locations[..locations.len() / 2].to_vec()).await);
     refused("stacks of absurd length", client.write_v1(samples.clone(), schema_length(locations, u32::MAX - 7)).await);
 
     for version in ["1.5", "1.6", "1.7", "1.8", "1.9", "1.10", "1.11"] {
-        let export = input(&format!("otlp/proto_{version}.pb"));
+        let export = testdata(&format!("otlp/proto_{version}.pb"));
         let headers = [("Content-Type", "application/x-protobuf")];
         let (status, body) = server.http("POST", "/v1development/profiles", &headers, &export[..export.len() - 3]);
         assert_eq!(status, 400, "proto {version}, cut off: {body}");
@@ -136,11 +129,11 @@ async fn clients_that_stop_midway_hold_nobody_up_and_leave_nothing() {
     client.write(&LABELS, pprof::cpu(START, &[(vec![1], 1)])).await.expect("taken meanwhile");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // one that asks for stacks, hears which, and goes away
-    let samples = input("conformance/inputs/v1_samples.arrow");
+    let samples = testdata("conformance/inputs/v1_samples.arrow");
     let gone = client.begin_v1(samples.clone()).await.expect("asked for stacks");
     drop(gone);
     drop(silent);
-    client.write_v1(samples, input("conformance/inputs/v1_locations.arrow")).await.expect("the next one is taken");
+    client.write_v1(samples, testdata("conformance/inputs/v1_locations.arrow")).await.expect("the next one is taken");
     let types = client.types().await.expect("types");
     assert_eq!(types.len(), 3, "the good one's two types and the agent's: {types:?}");
     let end = Instant::now() + Duration::from_secs(20);

@@ -2,7 +2,9 @@
 
 use std::{fs, time::Duration};
 
-use e2e::{Client, Fault, FaultyProxy, Place, S3Server, Server, raw, wire::UploadInstructions};
+use e2e::{
+    Client, Fault, FaultyProxy, Place, S3Server, Server, raw, recorded::DEBUGINFO_METADATA, wire::UploadInstructions,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -38,25 +40,12 @@ async fn debuginfo_goes_to_the_bucket_and_every_process_knows_of_it() {
     assert_eq!(s3.names("p/debuginfo"), ["p/debuginfo/abcdef/debuginfo", "p/debuginfo/abcdef/metadata"]);
 }
 
-/// As Go's protojson writes it: what an existing Parca leaves in its bucket.
-const PARCAS: &str = r#"{
-  "buildId":  "feed0001",
-  "source":  "SOURCE_UPLOAD",
-  "upload":  {
-    "id":  "85616e30-2b0f-4edc-b0e4-de03b5718926",
-    "hash":  "h1",
-    "state":  "STATE_UPLOADED",
-    "startedAt":  "2026-01-15T12:00:00.123456789Z",
-    "finishedAt":  "2026-01-15T12:00:01Z"
-  }
-}"#;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_parca_left_in_the_bucket_is_known() {
     let s3 = S3Server::start();
     let folder = s3.objects().join("debuginfo/feed0001");
     fs::create_dir_all(&folder).expect("a folder");
-    fs::write(folder.join("metadata"), PARCAS).expect("an object");
+    fs::write(folder.join("metadata"), DEBUGINFO_METADATA).expect("an object");
     fs::write(folder.join("debuginfo"), executable(100)).expect("an object");
     let server = Server::start(&Place::with_config(&s3.object_storage(s3.address, "")), &[]).await;
     let client = server.client();

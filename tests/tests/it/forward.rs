@@ -2,21 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use e2e::{Place, Server, free_address, pprof, wire};
+use e2e::{Place, Server, free_address, pprof, recorded::testdata, wire};
 use tonic::Code;
 
 const START: i64 = 1_768_464_000;
 const LABELS: [(&str, &str); 2] = [("__name__", pprof::NAME), ("job", "e2e")];
-
-fn input(file: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata");
-    fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
 
 /// Flags of a server that hands on to `address`.
 fn to(address: std::net::SocketAddr) -> Vec<String> {
@@ -104,12 +97,12 @@ async fn every_protocol_goes_through_a_forwarder_as_if_it_came_at_once() {
     for server in [&direct, &front] {
         let client = server.client();
         client.write(&LABELS, profile(1)).await.expect("WriteRaw");
-        client.write_arrow(input("conformance/inputs/v2_cpu.arrow")).await.expect("WriteArrow");
+        client.write_arrow(testdata("conformance/inputs/v2_cpu.arrow")).await.expect("WriteArrow");
         let (samples, locations) = ("conformance/inputs/v1_samples.arrow", "conformance/inputs/v1_locations.arrow");
-        client.write_v1(input(samples), input(locations)).await.expect("Write");
-        client.export(&input("conformance/inputs/otlp_basic.otlp.pb")).await.expect("OTLP over gRPC");
+        client.write_v1(testdata(samples), testdata(locations)).await.expect("Write");
+        client.export(&testdata("conformance/inputs/otlp_basic.otlp.pb")).await.expect("OTLP over gRPC");
         let json = [("Content-Type", "application/json"), ("User-Agent", "uploader/1.2 curl/8.0")];
-        let (status, body) = server.http("POST", "/v1development/profiles", &json, &input("otlp/collector.json"));
+        let (status, body) = server.http("POST", "/v1development/profiles", &json, &testdata("otlp/collector.json"));
         assert_eq!(status, 200, "OTLP over HTTP: {body}");
         let (status, body) = server.http("POST", "/api/profiles/writeraw", &json, b"{\"series\": []}");
         assert_eq!(status, 200, "WriteRaw over REST: {body}");
@@ -122,7 +115,7 @@ async fn every_protocol_goes_through_a_forwarder_as_if_it_came_at_once() {
             );
         }
         // what is no profile is refused at once, by whom it is given to
-        let refused = client.write_arrow(input("conformance/inputs/v2_bad_value.arrow")).await.expect_err("refused");
+        let refused = client.write_arrow(testdata("conformance/inputs/v2_bad_value.arrow")).await.expect_err("refused");
         assert_eq!(refused.code(), Code::InvalidArgument);
         let refused = client.write(&LABELS, b"nonsense".to_vec()).await.expect_err("refused");
         assert_eq!(refused.code(), Code::InvalidArgument);
@@ -227,7 +220,7 @@ async fn debuginfo_passes_through_a_forwarder_and_waits_for_nobody() {
         assert!(Instant::now() < end, "{}", front.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let file = input("conformance/inputs/demo.elf");
+    let file = testdata("conformance/inputs/demo.elf");
     assert!(client.should_upload("abcdef0123456789").await.expect("answered").0);
     let instructions = client.initiate_upload("abcdef0123456789", file.len()).await.expect("wanted");
     assert_eq!(client.upload(&instructions, &file).await.expect("uploaded"), file.len() as u64);

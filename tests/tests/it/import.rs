@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Place, S3Server, Server, pprof};
+use e2e::{Place, S3Server, Server, pprof, recorded::DEBUGINFO_METADATA};
 
 /// 15 January 2026, 08:00.
 const START: i64 = 1_768_464_000;
@@ -282,25 +282,12 @@ async fn a_file_without_a_time_or_a_name_gets_the_files_time_and_the_usual_name(
     assert_eq!(values, [(START + 30, 5)]);
 }
 
-/// As Go's protojson writes it: what a Parca leaves beside an uploaded file.
-const METADATA: &str = r#"{
-  "buildId":  "feed0001",
-  "source":  "SOURCE_UPLOAD",
-  "upload":  {
-    "id":  "85616e30-2b0f-4edc-b0e4-de03b5718926",
-    "hash":  "h1",
-    "state":  "STATE_UPLOADED",
-    "startedAt":  "2026-01-15T12:00:00.123456789Z",
-    "finishedAt":  "2026-01-15T12:00:01Z"
-  }
-}"#;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn debuginfo_in_a_parcas_folder_is_known_where_it_lies() {
     let place = place_of_a_parca();
     let folder = place.data().join("debuginfo/feed0001");
     fs::create_dir_all(&folder).expect("a folder");
-    fs::write(folder.join("metadata"), METADATA).expect("written");
+    fs::write(folder.join("metadata"), DEBUGINFO_METADATA).expect("written");
     fs::write(folder.join("debuginfo"), b"\x7fELF\x02\x01\x01 and more").expect("written");
     assert_eq!(import(&place, &[]).code, Some(0));
     let server = Server::start(&place, &[]).await;

@@ -10,7 +10,7 @@ use super::*;
 use crate::listener::Answer;
 use crate::proto::parca::query::v1alpha1::*;
 use crate::proto::parca::share::v1alpha1::{UploadRequest, UploadResponse};
-use crate::{ListenOptions, Listener, Tls, TlsFiles};
+use crate::{ListenOptions, Listener};
 
 const SHARE: &str = "/parca.query.v1alpha1.QueryService/ShareProfile";
 
@@ -45,12 +45,7 @@ impl Answer for ShareServer {
 /// Its address, its certificate, and the task that ends when it is dropped.
 async fn started(server: ShareServer) -> (String, String, JoinHandle<()>) {
     let directory = tempfile::tempdir().expect("a directory");
-    let files = TlsFiles { certificate: directory.path().join("tls.crt"), key: directory.path().join("tls.key") };
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    std::fs::write(&files.certificate, cert.pem()).expect("written");
-    std::fs::write(&files.key, signing_key.serialize_pem()).expect("written");
-    let tls = Tls::load(files, &mut Registry::default()).expect("loaded");
+    let (tls, cert) = super::tls::self_signed(directory.path());
     let options = ListenOptions { address: "127.0.0.1:0".into(), tls: Some(tls), ..ListenOptions::default() };
     let listener = Listener::bind(options).await.expect("a free port");
     let port = listener.address().expect("bound").port();

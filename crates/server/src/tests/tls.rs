@@ -14,6 +14,16 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{ListenOptions, Listener, Tls, TlsFiles};
 
+/// The TLS of `localhost` from files in `directory`, and the certificate in them.
+pub(super) fn self_signed(directory: &std::path::Path) -> (Tls, rcgen::Certificate) {
+    let files = TlsFiles { certificate: directory.join("tls.crt"), key: directory.join("tls.key") };
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(&files.certificate, cert.pem()).expect("written");
+    std::fs::write(&files.key, signing_key.serialize_pem()).expect("written");
+    (Tls::load(files, &mut Registry::default()).expect("loaded"), cert)
+}
+
 async fn listener(tls: Option<Tls>) -> Listener {
     let options = ListenOptions { address: "127.0.0.1:0".into(), tls, ..ListenOptions::default() };
     Listener::bind(options).await.expect("a free port")
@@ -31,12 +41,7 @@ async fn ask(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) -> std::io::
 #[tokio::test]
 async fn one_server_answers_on_a_plain_listener_and_on_one_with_tls() {
     let directory = tempfile::tempdir().expect("a directory");
-    let files = TlsFiles { certificate: directory.path().join("tls.crt"), key: directory.path().join("tls.key") };
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    std::fs::write(&files.certificate, cert.pem()).expect("written");
-    std::fs::write(&files.key, signing_key.serialize_pem()).expect("written");
-    let tls = Tls::load(files, &mut Registry::default()).expect("loaded");
+    let (tls, cert) = self_signed(directory.path());
 
     let rig = Rig::new();
     let (plain, secure) = (listener(None).await, listener(Some(tls)).await);
