@@ -93,7 +93,7 @@ pub fn desire(snapshot: &Snapshot, reach: Reach<'_>, desired: &mut Desired) {
     set("grafana-source", &|relation| {
         grafana_source::app_bag(relation, identity, reach.ca.is_some(), external.as_deref())
     });
-    set("grafana-dashboard", &|relation| grafana_dashboard::app_bag(relation, identity, random_uuid));
+    set("grafana-dashboard", &|relation| grafana_dashboard::app_bag(relation, identity, new_uuid));
     set("ingress", &|relation| ingress::app_bag(relation, identity, reach.ca.is_some()));
     set("self-profiling-endpoint", &|relation| profiling::app_bag(relation, identity, reach.ca));
     let (host, insecure) = reach.store();
@@ -147,15 +147,9 @@ fn bags<'a>(desired: &'a mut Desired, relation: &Relation) -> &'a mut juju::Desi
     bags
 }
 
-/// Version 4 of RFC 9562. All zeros where the system has no random numbers: it only has to differ from the one before.
-fn random_uuid() -> String {
-    let mut bytes = [0; 16];
-    // what is left is zeros
-    let _ = keys::random(&mut bytes);
-    let random = u128::from_be_bytes(bytes);
-    let uuid = random & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{uuid:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+/// Empty where the system has no random numbers: it only has to differ from the one before.
+fn new_uuid() -> String {
+    keys::random_uuid().unwrap_or_default()
 }
 
 /// What there is to do about the mesh's labels in Kubernetes.

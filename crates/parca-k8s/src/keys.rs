@@ -224,7 +224,8 @@ pub fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
     SystemRandom::new().fill(bytes).map_err(|_| KeyError("there are no random numbers".to_owned()))
 }
 
-fn random_uuid() -> Result<String, KeyError> {
+/// Version 4 of RFC 9562.
+pub fn random_uuid() -> Result<String, KeyError> {
     let mut bytes = [0; 16];
     random(&mut bytes)?;
     let uuid = u128::from_be_bytes(bytes) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
@@ -291,6 +292,14 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn random_uuids_are_of_version_4() {
+        let uuid = random_uuid().unwrap();
+        assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"), "{uuid}");
+        assert!(matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
+        assert_ne!(uuid, random_uuid().unwrap());
+    }
 
     fn openssl(arguments: &[&str], stdin: &str) -> String {
         let mut child = Command::new("openssl")

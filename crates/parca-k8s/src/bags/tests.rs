@@ -111,14 +111,6 @@ fn kubernetes_is_asked_only_when_the_mesh_has_something_to_say() {
     assert_eq!(mesh_labels(&snapshot(true, Vec::new())), MeshLabels::Leave);
 }
 
-#[test]
-fn random_uuids_are_of_version_4() {
-    let uuid = random_uuid();
-    assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"), "{uuid}");
-    assert!(matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
-    assert_ne!(uuid, random_uuid());
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
