@@ -22,6 +22,8 @@ AUTHORITIES = "/usr/share/ca-certificates/mozilla"
 
 # As Parca's image has it: `nobody`, by number, so that Kubernetes' runAsNonRoot can tell. Juju runs it as root all the same.
 NOBODY = 65534
+# Where Parca listens. Decima alone would listen on loopback, which nobody reaches in a container.
+PORT = 7070
 
 PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/data:/sbin/nologin\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
@@ -106,14 +108,15 @@ def described(media_type, blob):
 def image(decima, architecture, version):
     """The archive: an OCI image layout, of one image for one platform."""
     content = layer(decima)
+    of_layer = described(LAYER, content)
     platform = {"architecture": architecture, "os": "linux"}
     config = as_json({
         **platform,
         "config": {
             # No entrypoint, as Parca's image has none: what runs Parca in Kubernetes says /parca first among its arguments.
-            "Cmd": ["/decima"],
+            "Cmd": ["/decima", "--http-address=:%d" % PORT],
             "Env": ["PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
-            "ExposedPorts": {"7070/tcp": {}},
+            "ExposedPorts": {"%d/tcp" % PORT: {}},
             "Labels": {
                 "org.opencontainers.image.title": "decima",
                 "org.opencontainers.image.description": "Continuous profiling in one binary, a drop-in for Parca",
@@ -125,13 +128,13 @@ def image(decima, architecture, version):
             "WorkingDir": "/",
         },
         "history": [{"created_by": "deploy/image/pack.py"}],
-        "rootfs": {"type": "layers", "diff_ids": [described(LAYER, content)["digest"]]},
+        "rootfs": {"type": "layers", "diff_ids": [of_layer["digest"]]},
     })
     manifest = as_json({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": described(CONFIG, config),
-        "layers": [described(LAYER, content)],
+        "layers": [of_layer],
     })
     # the name under which tools list it
     named = {"annotations": {"org.opencontainers.image.ref.name": version}, "platform": platform}

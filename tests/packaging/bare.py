@@ -16,6 +16,9 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.realpath(os.path.join(HERE, "..", ".."))
 sys.path.insert(0, os.path.join(PROJECT, "tests", "jujusim"))
 
+# Of this machine, as images and charms call it.
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
 # Seconds after which a program that was started here is ended.
 PATIENCE = 120
 

@@ -32,7 +32,7 @@ JOB = """- job_name: %s
   scrape_timeout: 3s
   static_configs: [{targets: ["%s:%d"]}]
   profiling_config:
-    pprof_config: {memory: {enabled: false}, block: {enabled: false}, goroutine: {enabled: false}, mutex: {enabled: false}}
+    pprof_config: {block: {enabled: false}, goroutine: {enabled: false}, mutex: {enabled: false}}
 """
 
 
@@ -79,7 +79,7 @@ def main(archive):
         root.put("/mounted/parca.yaml", (PARCA_YAML % "".join(jobs)).encode())
         seen["version"] = root.run(["/parca", "--version"], environment)
         seen["check"] = root.run(["/parca", "check", "config", "/parca.yaml"], environment)
-        command = image.config["config"]["Cmd"] + ["--config-path=/mounted/parca.yaml", "--http-address=127.0.0.1:%d" % PORT]
+        command = image.config["config"]["Cmd"] + ["--config-path=/mounted/parca.yaml"]
         with open(os.path.join(folder, "log"), "w+") as log:
             child = root.start(command, environment, user=NOBODY if anybody else 0, stdout=log, stderr=log)
             seen["screen"] = wait_for("/", lambda page: "<html" in page)

@@ -15,7 +15,7 @@ import yaml
 
 import bare
 
-CHARM = os.environ.get("DECIMA_CHARM", os.path.join(bare.PROJECT, "target/charm/parca-k8s_amd64.charm"))
+CHARM = os.environ.get("DECIMA_CHARM", os.path.join(bare.PROJECT, "target/charm/parca-k8s_%s.charm" % bare.ARCHITECTURE))
 SOURCE = os.path.join(bare.PROJECT, "charm")
 
 DISPATCH_MAX = 12_000_000
@@ -131,6 +131,10 @@ class Dispatch(unittest.TestCase):
     def test_it_is_under_twelve_megabytes(self):
         self.assertLess(len(self.program), DISPATCH_MAX)
         print("dispatch: %.1f MB" % (len(self.program) / 1e6))
+
+    def test_it_tells_no_path_of_the_machine_that_built_it(self):
+        self.assertNotIn(b"/registry/src/", self.program)
+        self.assertNotIn(bare.PROJECT.encode() + b"/", self.program)
 
     def test_it_is_static(self):
         self.assertEqual(dynamic(self.program), (None, []))

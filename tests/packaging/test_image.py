@@ -11,7 +11,7 @@ import unittest
 import bare
 from oci import Image
 
-ARCHIVE = os.environ.get("DECIMA_IMAGE", os.path.join(bare.PROJECT, "target/image/dev/decima_amd64.oci.tar"))
+ARCHIVE = os.environ.get("DECIMA_IMAGE", os.path.join(bare.PROJECT, "target/image/dev/decima_%s.oci.tar" % bare.ARCHITECTURE))
 
 NOBODY = 65534
 
@@ -60,7 +60,7 @@ class Layout(unittest.TestCase):
         self.assertEqual(labels["org.opencontainers.image.title"], "decima")
         self.assertRegex(labels["org.opencontainers.image.version"], r"\A\d+\.\d+\.\d+\Z")
         self.assertEqual(config, {
-            "Cmd": ["/decima"],
+            "Cmd": ["/decima", "--http-address=:7070"],
             "Env": ["PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
             "ExposedPorts": {"7070/tcp": {}},
             "User": "%d:%d" % (NOBODY, NOBODY),
