@@ -22,8 +22,15 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Of one call. A server that is alive answers faster even if its disk is slow.
 const CALL_MAX: Duration = Duration::from_secs(60);
 
-/// `INTERNAL` and `UNKNOWN` say neither that the message is bad nor that trying again helps: it is tried so often.
-const ATTEMPTS_IN_DOUBT: u32 = 10;
+/// `INTERNAL` and `UNKNOWN` say neither that the message is bad nor that trying again helps: so many are heard.
+const DOUBTS_MAX: u32 = 10;
+
+/// A server that never ends a call, or has no room and does not say until when, may be right about this one message: so many are
+/// heard, over an hour and a half at the longest wait, and the others get their turn.
+const BURDENS_MAX: u32 = 200;
+
+/// The file of a message that cannot be handed on because what it is was not known when this program was made.
+const UNKNOWN: &str = "unknown";
 
 /// What is under way when a stop is asked for may take so long, so that it need not be repeated.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -116,10 +123,40 @@ struct Inner {
 enum Verdict {
     /// The same message may be taken later.
     Later,
+    /// The same, unless it is too much for that server at any time.
+    Burden,
     /// Nobody can tell.
     Doubt,
     /// It will never be taken.
     Never,
+}
+
+/// What the server has answered to one message so far.
+#[derive(Debug, Default)]
+struct Tries {
+    /// In all.
+    attempts: u32,
+    doubts: u32,
+    burdens: u32,
+}
+
+impl Tries {
+    /// One more attempt failed with `status`. Whether it was the last.
+    fn failed(&mut self, status: &Status) -> bool {
+        self.attempts += 1;
+        match verdict(status) {
+            Verdict::Later => false,
+            Verdict::Burden => {
+                self.burdens += 1;
+                self.burdens >= BURDENS_MAX
+            }
+            Verdict::Doubt => {
+                self.doubts += 1;
+                self.doubts >= DOUBTS_MAX
+            }
+            Verdict::Never => true,
+        }
+    }
 }
 
 impl Forwarder {
@@ -185,33 +222,34 @@ impl Forwarder {
         inner.metrics.oldest(entry.time);
         let Some(method) = Method::of(entry.kind) else {
             warn!(kind = entry.kind, "a message in the forward buffer is from a newer version; it is set aside");
-            return self.end(entry, None).await;
+            inner.metrics.refused(UNKNOWN);
+            return self.end(entry, Some(UNKNOWN)).await;
         };
-        let (mut attempts, mut backoff) = (0, BACKOFF_FIRST);
+        let (mut tries, mut backoff) = (Tries::default(), BACKOFF_FIRST);
         loop {
             let answer = tokio::select! {
                 answer = self.send(method, &entry) => answer,
                 () = async { stop.cancelled().await; tokio::time::sleep(STOP_MAX).await } => return,
             };
-            attempts += 1;
             let Err(status) = answer else {
-                if attempts > 1 {
-                    info!(server = inner.upstream.address(), attempts, "the server takes messages again");
+                if tries.attempts > 0 {
+                    info!(
+                        server = inner.upstream.address(),
+                        failed = tries.attempts,
+                        "the server takes messages again"
+                    );
                 }
                 inner.metrics.sent(method);
                 return self.end(entry, None).await;
             };
             inner.metrics.failed(status.code());
-            let verdict = match verdict(&status) {
-                Verdict::Doubt if attempts >= ATTEMPTS_IN_DOUBT => Verdict::Never,
-                verdict => verdict,
-            };
-            if verdict == Verdict::Never {
+            if tries.failed(&status) {
+                let attempts = tries.attempts;
                 warn!(method = method.name(), %status, attempts, "the server refuses a message for good; it is set aside");
-                inner.metrics.refused(method);
-                return self.end(entry, Some(method)).await;
+                inner.metrics.refused(method.name());
+                return self.end(entry, Some(method.name())).await;
             }
-            if attempts == 1 {
+            if tries.attempts == 1 {
                 warn!(server = inner.upstream.address(), %status, "the server takes nothing; messages wait in the forward buffer");
             }
             let wait = jittered(backoff, inner.random.u64().unwrap_or(0)).max(asked_for(&status));
@@ -234,10 +272,10 @@ impl Forwarder {
         }
     }
 
-    /// Done with `entry`; kept aside under the name of `refused` where it was.
-    async fn end(&self, entry: Entry, refused: Option<Method>) {
-        let ended = self.blocking(move |inner| match refused {
-            Some(method) => inner.spool.set_aside(&entry, method.name()),
+    /// Done with `entry`; kept aside with `suffix` where there is one.
+    async fn end(&self, entry: Entry, suffix: Option<&'static str>) {
+        let ended = self.blocking(move |inner| match suffix {
+            Some(suffix) => inner.spool.set_aside(&entry, suffix),
             None => inner.spool.done(&entry),
         });
         if let Err(error) = ended.await {
@@ -263,14 +301,22 @@ impl Inner {
 }
 
 fn verdict(status: &Status) -> Verdict {
+    let says = |text| status.message().contains(text);
     match status.code() {
-        Code::ResourceExhausted if status.message().contains("larger than max") => Verdict::Never,
-        // what answered is no gRPC server: a proxy that does not know ours at the moment
-        Code::Unimplemented if status.message().contains("grpc-status header missing") => Verdict::Later,
+        // by grpc-go, by our memory budget, and by our decoders: the same message is never smaller
+        Code::ResourceExhausted
+            if ["larger than max", "can never fit", "over a limit", "arrow/ipc: "].into_iter().any(says) =>
+        {
+            Verdict::Never
+        }
+        // it knows when there is room for this message
+        Code::ResourceExhausted if pushback(status).is_some() => Verdict::Later,
+        // what answered is no gRPC server: a proxy that does not know ours at the moment, or is broken itself
+        Code::Unimplemented if says("grpc-status header missing") => Verdict::Later,
+        Code::Unknown if says("mapped from HTTP status code 5") => Verdict::Later,
+        Code::DeadlineExceeded | Code::ResourceExhausted => Verdict::Burden,
         Code::Ok
         | Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
         | Code::Aborted
         | Code::Unavailable
         | Code::PermissionDenied
@@ -293,8 +339,13 @@ fn jittered(backoff: Duration, random: u64) -> Duration {
 
 /// How long the server wants to be left alone.
 fn asked_for(status: &Status) -> Duration {
-    let millis = status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
-    Duration::from_millis(millis.unwrap_or(0)).min(BACKOFF_MAX)
+    pushback(status).unwrap_or(Duration::ZERO).min(BACKOFF_MAX)
+}
+
+/// The same as it stands there. A negative one says never, and is passed over.
+fn pushback(status: &Status) -> Option<Duration> {
+    let millis = status.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
 }
 
 /// Whether `stop` came first.
@@ -321,16 +372,82 @@ mod tests {
     fn what_the_message_is_to_blame_for_is_never_tried_again_and_what_the_server_is_always() {
         for (status, wanted) in [
             (Status::unavailable("connection refused"), Verdict::Later),
-            (Status::resource_exhausted("no room for 5 bytes"), Verdict::Later),
+            (Status::resource_exhausted("no room for 5 bytes"), Verdict::Burden),
+            (pushed_back("no room for 5 bytes: 6 of 7 in use here", "1000"), Verdict::Later),
+            (pushed_back("no room for 5 bytes", "-1"), Verdict::Burden),
+            (Status::deadline_exceeded("no answer within 60s"), Verdict::Burden),
+            (
+                Status::resource_exhausted("memory account requests: 5 bytes can never fit: the limit is 4"),
+                Verdict::Never,
+            ),
+            (Status::resource_exhausted("profile over a limit: more than 4 samples"), Verdict::Never),
+            (Status::resource_exhausted("arrow/ipc: 5 rows, more than 4"), Verdict::Never),
             (Status::resource_exhausted("grpc: received message larger than max (5 vs. 4)"), Verdict::Never),
             (Status::unauthenticated("who are you"), Verdict::Later),
             (Status::invalid_argument("missing __name__ label"), Verdict::Never),
             (Status::unimplemented("unknown method WriteArrow"), Verdict::Never),
             (Status::unimplemented("grpc-status header missing, mapped from HTTP status code 404"), Verdict::Later),
             (Status::unknown("invalid profile type"), Verdict::Doubt),
+            (Status::unknown("grpc-status header missing, mapped from HTTP status code 500"), Verdict::Later),
+            (Status::unknown("grpc-status header missing, mapped from HTTP status code 413"), Verdict::Doubt),
         ] {
             assert_eq!(verdict(&status), wanted, "{status}");
         }
+    }
+
+    fn pushed_back(message: &str, millis: &'static str) -> Status {
+        let mut status = Status::resource_exhausted(message);
+        status.metadata_mut().insert("grpc-retry-pushback-ms", millis.parse().expect("a header"));
+        status
+    }
+
+    #[test]
+    fn a_message_has_all_its_doubts_after_an_outage_of_any_length() {
+        let mut tries = Tries::default();
+        for _ in 0..1_000 {
+            assert!(!tries.failed(&Status::unavailable("connection refused")));
+        }
+        for doubt in 1..=DOUBTS_MAX {
+            assert_eq!(tries.failed(&Status::unknown("what is this")), doubt == DOUBTS_MAX, "doubt {doubt}");
+            assert!(doubt == DOUBTS_MAX || !tries.failed(&Status::unavailable("away again")));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_always_too_much_gives_way_in_the_end_and_one_that_waits_for_room_does_not() {
+        let (mut slow, mut waits) = (Tries::default(), Tries::default());
+        for burden in 1..=BURDENS_MAX {
+            let status = match burden % 2 {
+                0 => Status::deadline_exceeded("no answer within 60s"),
+                _ => Status::resource_exhausted("too much"),
+            };
+            assert_eq!(slow.failed(&status), burden == BURDENS_MAX, "burden {burden}");
+            assert!(!waits.failed(&pushed_back("no space left", "5000")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_of_a_newer_version_is_kept_aside_and_those_behind_it_get_their_turn() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk = Arc::new(store::LocalDisk::open(directory.path()).expect("a disk"));
+        let random = Arc::new(store::SystemRandom);
+        let (spool, _) =
+            Spool::open(disk, random.clone(), crate::SpoolOptions::new(1 << 20), "a test").expect("opened");
+        spool.append(1, 77, vec![Bytes::from_static(b"of tomorrow")]).expect("room");
+        let upstream = Upstream::new(crate::UpstreamOptions::new("http://127.0.0.1:1")).expect("sound options");
+        let (clock, metrics) = (Arc::new(store::SystemClock::new()), Metrics::default());
+        let forwarder = Forwarder::new(spool, upstream, clock, random, metrics);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(forwarder.clone().run(stop.clone()));
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while forwarder.inner.spool.status().entries > 0 {
+            assert!(std::time::Instant::now() < end, "it waits for ever");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+        running.await.expect("no panic");
+        let kept = std::fs::read(directory.path().join("refused/0000000000000001.unknown")).expect("a copy");
+        assert_eq!(kept, b"of tomorrow");
     }
 
     #[test]

@@ -67,8 +67,9 @@ impl Metrics {
         self.messages.get_or_create(&MessageLabels { grpc_method: method.name(), result: "sent" }).inc();
     }
 
-    pub(crate) fn refused(&self, method: Method) {
-        self.messages.get_or_create(&MessageLabels { grpc_method: method.name(), result: "refused" }).inc();
+    /// `method` by its name, or what stands for one that is not known.
+    pub(crate) fn refused(&self, grpc_method: &'static str) {
+        self.messages.get_or_create(&MessageLabels { grpc_method, result: "refused" }).inc();
     }
 
     pub(crate) fn failed(&self, code: Code) {
