@@ -267,11 +267,13 @@ impl Spool {
             last.map_or(0, |segment| segment.capacity - segment.end)
         };
         if room(&state) < first {
-            state.open = None;
+            let open = state.open.take();
             self.drop_done(&mut state);
             let capacity = self.options.segment_bytes.max(first);
             let used: u64 = state.segments.iter().map(|segment| segment.capacity).sum();
             if used + capacity > self.options.bytes_max {
+                // smaller ones still find room in it, unless it was done and is gone
+                state.open = open.filter(|_| !state.segments.is_empty());
                 let what = format!(
                     "the buffer is full: {} messages wait for the server that they go to, on {used} of {} bytes",
                     state.entries, self.options.bytes_max
@@ -339,9 +341,11 @@ impl Spool {
                 }
             }
             Err(error) => {
-                // nothing is known about these bytes now; cut away they cannot come back after a restart
-                if let Some(segment) = state.segments.back() {
-                    let _ = self.disk.truncate(&segment.path, segment.end);
+                // nothing is known about these bytes now; cut away they cannot come back after a restart, and take no room
+                if let Some(segment) = state.segments.back_mut()
+                    && self.disk.truncate(&segment.path, segment.end).is_ok()
+                {
+                    segment.capacity = segment.end;
                 }
                 state.failed.extend(group.iter().map(|(ticket, _, _)| (*ticket, error.clone())));
             }
@@ -436,6 +440,12 @@ impl Spool {
         if len > self.options.refused_bytes_max {
             return Ok(());
         }
+        let path = format!("{REFUSED}/{:016x}.{suffix}", entry.sequence);
+        // a crash came between a copy and its mark: nobody knows how much of it is there
+        match self.disk.remove(&path) {
+            Err(error) if error.kind != Kind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut files: VecDeque<_> = self.disk.list(REFUSED)?.into();
         let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
         while files.len() >= REFUSED_FILES_MAX || bytes + len > self.options.refused_bytes_max {
@@ -443,13 +453,13 @@ impl Spool {
             self.disk.remove(&format!("{REFUSED}/{}", oldest.name))?;
             bytes -= oldest.bytes;
         }
-        let file = match self.disk.create(&format!("{REFUSED}/{:016x}.{suffix}", entry.sequence), 0) {
-            // a crash came between the copy and its mark
-            Err(error) if error.kind == Kind::AlreadyExists => return Ok(()),
-            other => other?,
-        };
-        file.write_at(0, &mut [IoSlice::new(&entry.payload)])?;
-        file.sync()?;
+        let file = self.disk.create(&path, 0)?;
+        let written = file.write_at(0, &mut [IoSlice::new(&entry.payload)]).and_then(|()| file.sync());
+        if written.is_err() {
+            // half a copy would pass for one
+            let _ = self.disk.remove(&path);
+            return written;
+        }
         self.disk.sync_dir(REFUSED)
     }
 

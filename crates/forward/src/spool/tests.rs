@@ -1,6 +1,6 @@
 mod disk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use store::{LocalDisk, SystemRandom};
@@ -41,13 +41,15 @@ struct Expected {
 #[test]
 fn after_crashes_at_any_byte_all_that_was_acknowledged_comes_in_order_and_once() {
     let rounds: u64 = std::env::var("DECIMA_SPOOL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
-    let (mut crashes, mut repeated, mut delivered_in_all) = (0, 0, 0);
+    let (mut crashes, mut repeated, mut delivered_in_all, mut copies) = (0, 0, 0, 0);
     for seed in 0..rounds {
         let mut numbers = Numbers(seed);
         let crash_disk = CrashDisk::new(seed);
         let disk: Arc<dyn Disk> = Arc::new(crash_disk.clone());
         let mut expected: VecDeque<Expected> = VecDeque::new();
         let mut next_number = 0;
+        // by name of the copy: what must be in it
+        let mut kept = BTreeMap::new();
         for _life in 0..6 {
             crash_disk.crash_after(numbers.below(20_000));
             let Ok((spool, _)) = open(&disk, small()) else {
@@ -71,9 +73,15 @@ fn after_crashes_at_any_byte_all_that_was_acknowledged_comes_in_order_and_once()
                     if let Some(entry) = entry {
                         assert_eq!((entry.time, entry.kind), (number(&entry) as i64, 7));
                         delivered_in_all += 1;
-                        let done = match numbers.below(9) {
-                            0 => spool.set_aside(&entry, "pb"),
-                            _ => spool.done(&entry),
+                        // the same server refuses the same message again
+                        let done = if number(&entry) % 3 == 0 {
+                            let kept_aside = spool.set_aside(&entry, "pb");
+                            if kept_aside.is_ok() {
+                                kept.insert(format!("{:016x}.pb", entry.sequence), entry.payload.clone());
+                            }
+                            kept_aside
+                        } else {
+                            spool.done(&entry)
                         };
                         match done {
                             Ok(()) => drop(expected.pop_front()),
@@ -93,6 +101,12 @@ fn after_crashes_at_any_byte_all_that_was_acknowledged_comes_in_order_and_once()
             drop(spool);
             crash_disk.reboot();
         }
+        for file in disk.list(REFUSED).expect("a folder") {
+            let Some(wanted) = kept.get(&file.name) else { continue };
+            let copy = disk.read(&format!("{REFUSED}/{}", file.name)).expect("read");
+            assert!(copy == *wanted, "seed {seed}: {} has {} bytes of {}", file.name, copy.len(), wanted.len());
+            copies += 1;
+        }
         let (spool, found) = open(&disk, small()).expect("a disk that works");
         assert!(found.entries >= expected.iter().filter(|expected| expected.sure).count() as u64, "seed {seed}");
         let mut rest = Vec::new();
@@ -108,9 +122,10 @@ fn after_crashes_at_any_byte_all_that_was_acknowledged_comes_in_order_and_once()
         assert_eq!((spool.status().entries, spool.status().bytes), (0, 0), "seed {seed}");
     }
     println!(
-        "{rounds} runs, {crashes} crashes, {repeated} of them in an end, {delivered_in_all} deliveries before the last life"
+        "{rounds} runs, {crashes} crashes, {repeated} of them in an end, {delivered_in_all} deliveries before the last life, {copies} copies"
     );
     assert!(crashes > rounds && repeated > rounds / 20, "{crashes} crashes, {repeated} in an end");
+    assert!(copies > rounds, "{copies} copies");
 }
 
 #[test]
@@ -164,6 +179,56 @@ fn a_full_buffer_keeps_what_is_oldest_says_when_to_try_again_and_takes_more_once
     }
     assert_eq!(spool.next().expect("read"), None);
     spool.append(1, 1, payload(1, 1_000)).expect("room again");
+}
+
+#[test]
+fn one_message_without_room_leaves_the_room_of_the_newest_segment_to_smaller_ones() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::open(directory.path()).expect("a disk"));
+    let options = SpoolOptions { bytes_max: 12 << 10, segment_bytes: 8 << 10, ..small() };
+    let (spool, _) = open(&disk, options).expect("opened");
+    spool.append(1, 1, payload(0, 1_000)).expect("room");
+    let full = spool.append(1, 1, payload(1, 9_000)).expect_err("a segment of its own does not fit");
+    assert_eq!(full.kind, Kind::Overloaded);
+    for small in 2..8 {
+        spool.append(1, 1, payload(small, 1_000)).expect("room in the first segment");
+    }
+    assert_eq!(spool.status().disk_bytes, 8 << 10);
+    // nor does one keep the segment's room when all in it is done
+    while let Some(entry) = spool.next().expect("read") {
+        spool.done(&entry).expect("done");
+    }
+    spool.append(1, 1, payload(9, 9_000)).expect("room for a segment of its own");
+    assert_eq!(spool.next().expect("read").map(|entry| number(&entry)), Some(9));
+}
+
+#[test]
+fn after_a_failed_sync_its_writer_is_told_its_room_is_given_back_and_the_others_go_on() {
+    let crash_disk = CrashDisk::new(1);
+    let disk: Arc<dyn Disk> = Arc::new(crash_disk.clone());
+    let (spool, _) = open(&disk, small()).expect("opened");
+    spool.append(1, 1, payload(1, 500)).expect("room");
+    crash_disk.fail_next_sync();
+    let failed = spool.append(1, 1, payload(2, 500)).expect_err("not synced");
+    assert_eq!((failed.kind, failed.what.as_str()), (Kind::Io, "the sync failed"));
+    let first = HEADER as u64 + 508;
+    assert_eq!(spool.status().disk_bytes, first, "the segment ends where its last good entry does");
+    spool.append(1, 1, payload(3, 500)).expect("a new segment");
+    assert_eq!((spool.status().disk_bytes, spool.status().entries), (first + 4096, 2));
+    // in a segment that has nothing yet
+    spool.append(1, 1, payload(4, 4_000)).expect("a third segment");
+    crash_disk.fail_next_sync();
+    spool.append(1, 1, payload(5, 4_000)).expect_err("not synced");
+    assert_eq!(spool.status().disk_bytes, first + 2 * 4096, "nothing of the fourth is left");
+    drop(spool);
+    let (spool, found) = open(&disk, small()).expect("opened again");
+    assert_eq!(found, Found { entries: 3, lost_bytes: 0 });
+    let mut came = Vec::new();
+    while let Some(entry) = spool.next().expect("read") {
+        came.push(number(&entry));
+        spool.done(&entry).expect("done");
+    }
+    assert_eq!(came, [1, 3, 4]);
 }
 
 #[test]

@@ -33,6 +33,10 @@ struct State {
     left: u64,
     /// Of the process: files of an earlier one are dead.
     boot: usize,
+    /// The next sync of a file fails, and the one after it does not.
+    sync_fails: bool,
+    /// Whose bytes cannot be read any more.
+    unreadable: Option<String>,
 }
 
 impl CrashDisk {
@@ -46,6 +50,8 @@ impl CrashDisk {
             files: 0,
             left: u64::MAX,
             boot: 0,
+            sync_fails: false,
+            unreadable: None,
         })))
     }
 
@@ -56,6 +62,15 @@ impl CrashDisk {
     /// The disk stops after so many bytes and changes.
     pub(super) fn crash_after(&self, left: u64) {
         self.state().left = left;
+    }
+
+    pub(super) fn fail_next_sync(&self) {
+        self.state().sync_fails = true;
+    }
+
+    /// The medium is broken where `path` lies.
+    pub(super) fn break_file(&self, path: &str) {
+        self.state().unreadable = Some(path.to_owned());
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -158,6 +173,9 @@ impl Disk for CrashDisk {
 
     fn read_range(&self, path: &str, offset: u64, len: u64) -> Result<Vec<u8>, StoreError> {
         let state = self.state();
+        if state.unreadable.as_deref() == Some(path) {
+            return Err(StoreError::new(Kind::Io, path, "input/output error"));
+        }
         let file = state.names.get(path).ok_or_else(|| StoreError::new(Kind::NotFound, path, "not there"))?;
         let bytes = &state.seen[file];
         let end = offset.saturating_add(len).min(bytes.len() as u64);
@@ -227,6 +245,9 @@ impl DiskFile for File {
     fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.disk.state();
         state.spend(1)?;
+        if std::mem::take(&mut state.sync_fails) {
+            return Err(StoreError::new(Kind::Io, "file", "the sync failed"));
+        }
         let seen = state.seen.entry(self.file).or_default().clone();
         state.synced.insert(self.file, seen);
         Ok(())
