@@ -29,6 +29,9 @@ const DOUBTS_MAX: u32 = 10;
 /// heard, over an hour and a half at the longest wait, and the others get their turn.
 const BURDENS_MAX: u32 = 200;
 
+/// Of the oldest message, with the longest wait between them: a disk that comes back within ten minutes loses nothing.
+const READS_MAX: u32 = 20;
+
 /// The file of a message that cannot be handed on because what it is was not known when this program was made.
 const UNKNOWN: &str = "unknown";
 
@@ -194,10 +197,14 @@ impl Forwarder {
 
     /// Hands on until `stop`. What is left then is handed on by the next process.
     pub async fn run(self, stop: CancellationToken) {
+        let mut failed_reads = 0;
         while !stop.is_cancelled() {
             let arrived = self.inner.arrived.notified();
             match self.blocking(|inner| inner.spool.next()).await {
-                Ok(Some(entry)) => self.hand_on(entry, &stop).await,
+                Ok(Some(entry)) => {
+                    failed_reads = 0;
+                    self.hand_on(entry, &stop).await;
+                }
                 Ok(None) => {
                     self.inner.metrics.oldest(0);
                     tokio::select! {
@@ -206,8 +213,8 @@ impl Forwarder {
                     }
                 }
                 Err(error) => {
-                    warn!(%error, "the forward buffer cannot be read; it is tried again");
-                    pause(BACKOFF_MAX, &stop).await;
+                    let wait = self.cannot_read(&error, &mut failed_reads).await;
+                    pause(wait, &stop).await;
                 }
             }
         }
@@ -215,6 +222,18 @@ impl Forwarder {
         if left > 0 {
             info!(messages = left, "messages stay in the forward buffer; they are handed on after the next start");
         }
+    }
+
+    /// One more read of the oldest message failed, after `failed` others. How long until the next.
+    async fn cannot_read(&self, error: &StoreError, failed: &mut u32) -> Duration {
+        warn!(%error, "the forward buffer cannot be read; it is tried again");
+        *failed += 1;
+        if *failed >= READS_MAX && matches!(self.blocking(|inner| Ok(inner.spool.pass_over())).await, Ok(true)) {
+            *failed = 0;
+            self.inner.show();
+            return Duration::ZERO;
+        }
+        BACKOFF_MAX
     }
 
     async fn hand_on(&self, entry: Entry, stop: &CancellationToken) {
@@ -355,7 +374,10 @@ async fn pause(time: Duration, stop: &CancellationToken) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use store::Disk;
+
     use super::*;
+    use crate::spool::tests::disk::CrashDisk;
 
     #[test]
     fn two_messages_stay_two_and_a_torn_pair_is_none() {
@@ -426,17 +448,25 @@ mod tests {
         }
     }
 
+    /// One over `disk`, to a server that is not there.
+    fn forwarder(disk: Arc<dyn Disk>, messages: u64) -> Forwarder {
+        let random = Arc::new(store::SystemRandom);
+        let options = crate::SpoolOptions { segment_bytes: 64, ..crate::SpoolOptions::new(1 << 20) };
+        let (spool, _) = Spool::open(disk, random.clone(), options, "a test").expect("opened");
+        for number in 0..messages {
+            spool.append(1, OF_TOMORROW, vec![Bytes::from(format!("message {number} of tomorrow"))]).expect("room");
+        }
+        let upstream = Upstream::new(crate::UpstreamOptions::new("http://127.0.0.1:1")).expect("sound options");
+        Forwarder::new(spool, upstream, Arc::new(store::SystemClock::new()), random, Metrics::default())
+    }
+
+    /// The number of no method.
+    const OF_TOMORROW: u32 = 77;
+
     #[tokio::test]
     async fn a_message_of_a_newer_version_is_kept_aside_and_those_behind_it_get_their_turn() {
         let directory = tempfile::tempdir().expect("a directory");
-        let disk = Arc::new(store::LocalDisk::open(directory.path()).expect("a disk"));
-        let random = Arc::new(store::SystemRandom);
-        let (spool, _) =
-            Spool::open(disk, random.clone(), crate::SpoolOptions::new(1 << 20), "a test").expect("opened");
-        spool.append(1, 77, vec![Bytes::from_static(b"of tomorrow")]).expect("room");
-        let upstream = Upstream::new(crate::UpstreamOptions::new("http://127.0.0.1:1")).expect("sound options");
-        let (clock, metrics) = (Arc::new(store::SystemClock::new()), Metrics::default());
-        let forwarder = Forwarder::new(spool, upstream, clock, random, metrics);
+        let forwarder = forwarder(Arc::new(store::LocalDisk::open(directory.path()).expect("a disk")), 2);
         let stop = CancellationToken::new();
         let running = tokio::spawn(forwarder.clone().run(stop.clone()));
         let end = std::time::Instant::now() + Duration::from_secs(30);
@@ -446,8 +476,29 @@ mod tests {
         }
         stop.cancel();
         running.await.expect("no panic");
-        let kept = std::fs::read(directory.path().join("refused/0000000000000001.unknown")).expect("a copy");
-        assert_eq!(kept, b"of tomorrow");
+        for number in 0..2 {
+            let copy = directory.path().join(format!("refused/{:016x}.unknown", number + 1));
+            assert_eq!(std::fs::read_to_string(copy).expect("a copy"), format!("message {number} of tomorrow"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_of_the_buffer_that_cannot_be_read_for_ten_minutes_is_passed_over() {
+        let disk = CrashDisk::new(1);
+        let forwarder = forwarder(Arc::new(disk.clone()), 3);
+        let segments = disk.list("segments").expect("a folder");
+        disk.break_file(&format!("segments/{}", segments[0].name), Kind::Io);
+        let (mut failed, mut waited) = (0, Duration::ZERO);
+        let next = loop {
+            match forwarder.inner.spool.next() {
+                Ok(next) => break next.expect("a message"),
+                Err(error) => waited += forwarder.cannot_read(&error, &mut failed).await,
+            }
+            assert!(waited < Duration::from_secs(3_600), "it waits for ever");
+        };
+        assert_eq!(next.payload, "message 1 of tomorrow");
+        assert!(waited >= Duration::from_secs(9 * 60), "{waited:?}");
+        assert!(forwarder.inner.spool.status().lost_bytes > 0);
     }
 
     #[test]

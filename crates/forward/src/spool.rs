@@ -10,6 +10,8 @@
 //! - **Nothing that was acknowledged is lost, and after a crash at most the one entry comes again that was taken and not done.**
 //! - **No byte is written behind a failed sync or a crash:** the next entry begins a new segment.
 //! - **The segments never take more than [`SpoolOptions::bytes_max`]**: over it an append is refused and the oldest entries stay.
+//! - **A segment that cannot be read holds up no other**: it counts as lost, and its file stays until what is behind it is done and the
+//!   spool is opened again.
 
 mod frame;
 
@@ -21,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use store::disk::{DiskFile, DiskLock};
 use store::{Disk, Kind, Random, StoreError};
+use tracing::warn;
 
 use frame::{HEADER, Header, crc32c};
 
@@ -71,7 +74,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     pub entries: u64,
-    /// Of segments, that are no entries: a torn end, or damage.
+    /// Of segments, that are no entries: a torn end, damage, or a file that cannot be read.
     pub lost_bytes: u64,
 }
 
@@ -83,7 +86,7 @@ pub struct SpoolStatus {
     pub bytes: u64,
     /// Of all segments on disk.
     pub disk_bytes: u64,
-    /// Of segments, that were passed over since the start: a torn end, or damage.
+    /// Of segments, that were passed over since the start: a torn end, damage, or a file that cannot be read.
     pub lost_bytes: u64,
 }
 
@@ -119,7 +122,16 @@ struct State {
     entries: u64,
     bytes: u64,
     lost_bytes: u64,
+    /// That files take which cannot be read.
+    unreadable_bytes: u64,
     marks: Marks,
+}
+
+impl State {
+    /// Of all segments.
+    fn disk_bytes(&self) -> u64 {
+        self.unreadable_bytes + self.segments.iter().map(|segment| segment.capacity).sum::<u64>()
+    }
 }
 
 struct Waiting {
@@ -186,11 +198,29 @@ impl Spool {
             done = done.max(Marks::read(&disk.read(&format!("{DONE}/{}", file.name))?));
         }
         let mut found = Found::default();
-        let (mut segments, mut last, mut bytes) = (VecDeque::new(), done, 0);
-        for file in disk.list(SEGMENTS)? {
+        let (mut segments, mut last, mut bytes, mut unreadable_bytes) = (VecDeque::new(), done, 0, 0);
+        let files = disk.list(SEGMENTS)?.into_iter();
+        let mut files = files.filter_map(|file| Some((parse_name(&file.name)?, file))).peekable();
+        while let Some(((first, nonce), file)) = files.next() {
             let path = format!("{SEGMENTS}/{}", file.name);
-            let Some((first, nonce)) = parse_name(&file.name) else { continue };
-            let read = Bytes::from(disk.read(&path)?);
+            let read = match disk.read(&path) {
+                Ok(read) => Bytes::from(read),
+                Err(error) if error.kind == Kind::Io => {
+                    // no entry of it has a number that is larger: each has a header
+                    let most = first.saturating_add(file.bytes / HEADER as u64);
+                    let last_here = files.peek().map_or(most, |((next, _), _)| next.saturating_sub(1));
+                    last = last.max(last_here);
+                    if last_here <= done {
+                        disk.remove(&path)?;
+                    } else {
+                        warn!(%error, bytes = file.bytes, "a part of the forward buffer cannot be read; it is passed over");
+                        found.lost_bytes += file.bytes;
+                        unreadable_bytes += file.bytes;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (mut at, mut end, mut last_here) = (0, 0, 0);
             while let Some((begin, header, payload)) = frame::find(&read, nonce, at) {
                 found.lost_bytes += (begin - at) as u64;
@@ -227,6 +257,7 @@ impl Spool {
             entries: found.entries,
             bytes,
             lost_bytes: found.lost_bytes,
+            unreadable_bytes,
             marks,
         };
         let spool = Self { disk, random, options, state: Mutex::new(state), ended: Condvar::new(), _lock: lock };
@@ -270,7 +301,7 @@ impl Spool {
             let open = state.open.take();
             self.drop_done(&mut state);
             let capacity = self.options.segment_bytes.max(first);
-            let used: u64 = state.segments.iter().map(|segment| segment.capacity).sum();
+            let used = state.disk_bytes();
             if used + capacity > self.options.bytes_max {
                 // smaller ones still find room in it, unless it was done and is gone
                 state.open = open.filter(|_| !state.segments.is_empty());
@@ -414,6 +445,30 @@ impl Spool {
         }
     }
 
+    /// Passes over the oldest segment, which [`Spool::next`] cannot read, if the one behind it can be read: else it is the disk
+    /// that cannot. Whether it did. For whom calls [`Spool::next`].
+    pub fn pass_over(&self) -> bool {
+        let (oldest, behind) = {
+            let state = self.state();
+            let (Some(oldest), Some(behind)) = (state.segments.front(), state.segments.get(1)) else { return false };
+            (oldest.path.clone(), behind.path.clone())
+        };
+        if self.disk.read_range(&behind, 0, HEADER as u64).is_err() {
+            return false;
+        }
+        let mut state = self.state();
+        let Some(segment) = state.segments.pop_front_if(|segment| segment.path == oldest) else { return false };
+        let bytes = segment.end.saturating_sub(state.read_at);
+        warn!(
+            file = self.disk.describe(&oldest),
+            bytes, "a part of the forward buffer cannot be read; it is passed over"
+        );
+        state.lost_bytes += bytes;
+        state.unreadable_bytes += segment.capacity;
+        state.read_at = 0;
+        true
+    }
+
     /// `entry`, which [`Spool::next`] gave, has been taken care of: it is durable that it will not come again. After an error it
     /// does not come again either, unless the process ends before the next success.
     pub fn done(&self, entry: &Entry) -> Result<(), StoreError> {
@@ -465,8 +520,8 @@ impl Spool {
 
     pub fn status(&self) -> SpoolStatus {
         let state = self.state();
-        let disk_bytes = state.segments.iter().map(|segment| segment.capacity).sum();
-        SpoolStatus { entries: state.entries, bytes: state.bytes, disk_bytes, lost_bytes: state.lost_bytes }
+        let State { entries, bytes, lost_bytes, .. } = *state;
+        SpoolStatus { entries, bytes, disk_bytes: state.disk_bytes(), lost_bytes }
     }
 
     /// Lets segments go of which all is done. One that stays after a crash goes when the spool is opened.
@@ -508,4 +563,4 @@ fn new_marks(disk: &dyn Disk, old: &[store::disk::DirEntry], done: u64) -> Resul
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

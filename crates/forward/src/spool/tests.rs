@@ -1,4 +1,4 @@
-mod disk;
+pub(crate) mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -223,12 +223,73 @@ fn after_a_failed_sync_its_writer_is_told_its_room_is_given_back_and_the_others_
     drop(spool);
     let (spool, found) = open(&disk, small()).expect("opened again");
     assert_eq!(found, Found { entries: 3, lost_bytes: 0 });
+    assert_eq!(all_that_comes(&spool), [1, 3, 4]);
+}
+
+/// A spool of three entries, each in a segment of its own, and the paths of those.
+fn three_segments(disk: &Arc<dyn Disk>) -> (Spool, Vec<String>) {
+    let (spool, _) = open(disk, small()).expect("opened");
+    for entry in 0..3 {
+        spool.append(1, 1, payload(entry, 4_000)).expect("room");
+    }
+    let segments: Vec<_> =
+        disk.list(SEGMENTS).expect("a folder").iter().map(|file| format!("{SEGMENTS}/{}", file.name)).collect();
+    assert_eq!(segments.len(), 3);
+    (spool, segments)
+}
+
+fn all_that_comes(spool: &Spool) -> Vec<u64> {
     let mut came = Vec::new();
     while let Some(entry) = spool.next().expect("read") {
         came.push(number(&entry));
         spool.done(&entry).expect("done");
     }
-    assert_eq!(came, [1, 3, 4]);
+    came
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_when_it_is_opened_is_lost_and_the_others_come() {
+    for broken in 0..3 {
+        let crash_disk = CrashDisk::new(1);
+        let disk: Arc<dyn Disk> = Arc::new(crash_disk.clone());
+        let segments = three_segments(&disk).1;
+        crash_disk.break_file(&segments[broken as usize], Kind::ReadOnly);
+        let refused = open(&disk, small()).map(|_| ()).expect_err("somebody can help this");
+        assert_eq!((refused.kind, &refused.at), (Kind::ReadOnly, &segments[broken as usize]));
+        crash_disk.break_file(&segments[broken as usize], Kind::Io);
+        let (spool, found) = open(&disk, small()).expect("opened");
+        assert_eq!(found, Found { entries: 2, lost_bytes: 4096 });
+        spool.append(1, 1, payload(3, 4_000)).expect("room");
+        assert_eq!(spool.status().disk_bytes, 4 * 4096, "its file takes room");
+        let wanted: Vec<u64> = (0..4).filter(|entry| *entry != broken).collect();
+        assert_eq!(all_that_comes(&spool), wanted);
+        drop(spool);
+        let (spool, found) = open(&disk, small()).expect("opened");
+        assert_eq!((found, spool.status().disk_bytes), (Found::default(), 0), "what is behind it is done");
+        assert_eq!(disk.list(SEGMENTS).expect("a folder"), []);
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_any_more_is_passed_over_if_the_next_one_can() {
+    let crash_disk = CrashDisk::new(1);
+    let disk: Arc<dyn Disk> = Arc::new(crash_disk.clone());
+    let (spool, segments) = three_segments(&disk);
+    crash_disk.break_file(&segments[0], Kind::Io);
+    assert_eq!(spool.next().expect_err("not read").kind, Kind::Io);
+    // now it looks like the whole disk
+    crash_disk.break_file(&segments[1], Kind::Io);
+    assert!(!spool.pass_over());
+    crash_disk.break_file(&segments[0], Kind::Io);
+    assert!(spool.pass_over());
+    let status = spool.status();
+    assert_eq!((status.disk_bytes, status.lost_bytes), (3 * 4096, HEADER as u64 + 4_008));
+    assert_eq!(all_that_comes(&spool), [1, 2]);
+    // the last may still grow
+    crash_disk.break_file(&segments[2], Kind::Io);
+    assert!(!spool.pass_over());
+    spool.append(1, 1, payload(9, 8)).expect("room");
+    assert_eq!(spool.next().expect_err("not read").kind, Kind::Io);
 }
 
 #[test]
@@ -244,12 +305,7 @@ fn damage_costs_what_it_hit_and_what_is_behind_it_still_comes() {
     let mut bytes = std::fs::read(segment.path()).expect("read");
     bytes[600] ^= 1;
     std::fs::write(segment.path(), &bytes).expect("written");
-    let mut came = Vec::new();
-    while let Some(entry) = spool.next().expect("read") {
-        came.push(number(&entry));
-        spool.done(&entry).expect("done");
-    }
-    assert_eq!(came, [0, 2]);
+    assert_eq!(all_that_comes(&spool), [0, 2]);
     assert_eq!(spool.status(), SpoolStatus { entries: 0, bytes: 0, disk_bytes: 4096, lost_bytes: 544 });
 }
 

@@ -19,7 +19,7 @@ impl Numbers {
 
 /// Clones are the same disk.
 #[derive(Clone)]
-pub(super) struct CrashDisk(Arc<Mutex<State>>);
+pub(crate) struct CrashDisk(Arc<Mutex<State>>);
 
 struct State {
     numbers: Numbers,
@@ -36,11 +36,11 @@ struct State {
     /// The next sync of a file fails, and the one after it does not.
     sync_fails: bool,
     /// Whose bytes cannot be read any more.
-    unreadable: Option<String>,
+    unreadable: Option<(String, Kind)>,
 }
 
 impl CrashDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             numbers: Numbers(seed ^ 0x5eed),
             seen: BTreeMap::new(),
@@ -68,9 +68,9 @@ impl CrashDisk {
         self.state().sync_fails = true;
     }
 
-    /// The medium is broken where `path` lies.
-    pub(super) fn break_file(&self, path: &str) {
-        self.state().unreadable = Some(path.to_owned());
+    /// Reads of `path`, and of no other file, fail like that.
+    pub(crate) fn break_file(&self, path: &str, kind: Kind) {
+        self.state().unreadable = Some((path.to_owned(), kind));
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -173,8 +173,10 @@ impl Disk for CrashDisk {
 
     fn read_range(&self, path: &str, offset: u64, len: u64) -> Result<Vec<u8>, StoreError> {
         let state = self.state();
-        if state.unreadable.as_deref() == Some(path) {
-            return Err(StoreError::new(Kind::Io, path, "input/output error"));
+        if let Some((unreadable, kind)) = &state.unreadable
+            && unreadable == path
+        {
+            return Err(StoreError::new(*kind, path, "it cannot be read"));
         }
         let file = state.names.get(path).ok_or_else(|| StoreError::new(Kind::NotFound, path, "not there"))?;
         let bytes = &state.seen[file];
