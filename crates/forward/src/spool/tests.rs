@@ -74,7 +74,7 @@ fn after_crashes_at_any_byte_all_that_was_acknowledged_comes_in_order_and_once()
                         assert_eq!((entry.time, entry.kind), (number(&entry) as i64, 7));
                         delivered_in_all += 1;
                         // the same server refuses the same message again
-                        let done = if number(&entry) % 3 == 0 {
+                        let done = if number(&entry).is_multiple_of(3) {
                             let kept_aside = spool.set_aside(&entry, "pb");
                             if kept_aside.is_ok() {
                                 kept.insert(format!("{:016x}.pb", entry.sequence), entry.payload.clone());
