@@ -3,7 +3,7 @@
 
 use super::Defect;
 
-/// Structures within structures of what nobody asked for.
+/// Structures, and lists and maps of what nobody asked for, within each other.
 const DEPTH_MAX: usize = 16;
 
 const STOP: u8 = 0;
@@ -48,10 +48,7 @@ impl<'a> Reader<'a> {
         &mut self,
         mut field: impl FnMut(&mut Self, Field) -> Result<bool, Defect>,
     ) -> Result<(), Defect> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(Defect::broken("metadata is nested too deep"));
-        }
+        self.descend()?;
         let mut id = 0i16;
         loop {
             let header = self.byte()?;
@@ -69,6 +66,15 @@ impl<'a> Reader<'a> {
                 self.skip(kind)?;
             }
         }
+    }
+
+    /// Goes into a value that holds others; `depth` is one less again behind it.
+    fn descend(&mut self) -> Result<(), Defect> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(Defect::broken(format!("metadata is nested more than {DEPTH_MAX} deep")));
+        }
+        Ok(())
     }
 
     pub(super) fn number(&mut self, field: Field) -> Result<i64, Defect> {
@@ -132,7 +138,7 @@ impl<'a> Reader<'a> {
             BINARY => self.binary().map(drop),
             LIST | SET => {
                 let (kind, count) = self.list()?;
-                (0..count).try_for_each(|_| self.skip_element(kind))
+                self.skip_elements(count as u64, &[kind])
             }
             MAP => {
                 let count = self.varint()?;
@@ -140,22 +146,26 @@ impl<'a> Reader<'a> {
                     return Ok(());
                 }
                 let kinds = self.byte()?;
-                (0..count).try_for_each(|_| {
-                    self.skip_element(kinds >> 4)?;
-                    self.skip_element(kinds & 0x0f)
-                })
+                self.skip_elements(count, &[kinds >> 4, kinds & 0x0f])
             }
             STRUCT => self.structure(|_, _| Ok(false)),
             _ => Err(Defect::broken(format!("metadata has a value of an unknown kind, {kind}"))),
         }
     }
 
-    /// In lists and maps a truth value is a byte.
-    fn skip_element(&mut self, kind: u8) -> Result<(), Defect> {
-        match kind {
-            TRUE | FALSE => self.byte().map(drop),
-            kind => self.skip(kind),
+    /// `count` times values of `kinds`. In lists and maps a truth value is a byte.
+    fn skip_elements(&mut self, count: u64, kinds: &[u8]) -> Result<(), Defect> {
+        self.descend()?;
+        for _ in 0..count {
+            for &kind in kinds {
+                match kind {
+                    TRUE | FALSE => self.byte().map(drop)?,
+                    kind => self.skip(kind)?,
+                }
+            }
         }
+        self.depth -= 1;
+        Ok(())
     }
 
     fn binary(&mut self) -> Result<&'a [u8], Defect> {

@@ -249,6 +249,12 @@ fn a_file_that_is_no_block_or_is_cut_off_is_refused_with_the_reason() {
     assert!(refusal(b"").contains("0 bytes"));
     assert!(refusal(b"PAR1PAR1PAR1PAR1").contains("footer"), "{}", refusal(b"PAR1PAR1PAR1PAR1"));
     assert!(refusal(&block[..block.len() - 1]).contains("cut off"));
+    // lists of lists of what nobody asked for, and maps of lists
+    for nested in [&[0x19u8][..], &[0x1b, 1, 0x9b]] {
+        let footer = nested.repeat(1_000_000 / nested.len());
+        let refused = refusal(&made::with_footer(&footer));
+        assert!(refused.contains("nested more than 16 deep"), "{refused}");
+    }
     let other = made::other_file();
     assert!(refusal(&other).contains("no column \"stacktrace\""), "{}", refusal(&other));
 }
