@@ -119,7 +119,7 @@ impl Importer<'_> {
                 for stream in batch.streams.iter_mut().filter(|_| options.name.is_none()) {
                     stream.name = usual_name(stream).to_owned();
                 }
-                self.take(&batch, &source, 1)?;
+                self.take(&batch, &[(&source, 1)])?;
                 self.pending.read += 1;
             }
             Err(error) => self.leave_out(path, error.message),

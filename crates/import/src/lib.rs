@@ -82,12 +82,14 @@ impl<'s> Importer<'s> {
         }
     }
 
-    /// Takes a batch, which brings `source` to `to`.
-    fn take(&mut self, batch: &Batch, source: &str, to: u64) -> Result<(), StoreError> {
+    /// Takes a batch, which brings each source of `steps` as far as it says, all in one commit. What is at 0 makes no step.
+    fn take(&mut self, batch: &Batch, steps: &[(&str, u64)]) -> Result<(), StoreError> {
         if let Some(store) = self.store {
             let import = self.import.get_or_insert_with(|| store.import());
             import.append(batch)?;
-            import.advance(source, to)?;
+            for &(source, to) in steps.iter().filter(|(_, to)| *to > 0) {
+                import.advance(source, to)?;
+            }
         }
         self.pending.add(batch);
         if self.import.as_ref().is_some_and(Import::is_full) {

@@ -71,24 +71,23 @@ impl Importer<'_> {
         let source = name_of(&[b"parca-block", found.ulid.as_bytes(), &size, &reader.take_footer()]);
         let rows = reader.rows();
         let mut done = self.imported(&source)?;
+        // rows up to there that could not be read: told by every import, also where the one that met them did not get to its report
+        let torn = format!("{source}-left-out");
+        let mut lost = self.imported(&torn)?;
         if done >= rows {
             self.pending.known += 1;
+            self.lose(at, lost, None);
             return Ok(());
         }
-        let mut left_out = LeftOut { source: at.clone(), rows: Some(0), reason: String::new() };
-        let mut piece = reader.skip(done).map(|()| None);
-        if piece.is_ok() {
-            piece = reader.next_piece();
-        }
+        let mut reason = None;
+        let mut piece = reader.skip(done).and_then(|()| reader.next_piece());
         loop {
             match piece {
                 Ok(Some(read)) => {
                     done += read.rows;
-                    if let Some(reason) = read.reason.filter(|_| left_out.reason.is_empty()) {
-                        left_out.reason = reason;
-                    }
-                    left_out.rows = left_out.rows.map(|rows| rows + read.left_out);
-                    self.take(&read.batch, &source, done)?;
+                    lost += read.left_out;
+                    reason = reason.or(read.reason);
+                    self.take(&read.batch, &[(&source, done), (&torn, lost)])?;
                     self.progress(&at, number, of);
                 }
                 Ok(None) => {
@@ -98,16 +97,22 @@ impl Importer<'_> {
                 Err(defect) => {
                     debug_assert_eq!(defect.kind, BlockDefect::Unread);
                     // not remembered, so that another import goes on here
-                    left_out.rows = left_out.rows.map(|left_out| left_out + (rows - done));
-                    left_out.reason = defect.what;
+                    lost += rows - done;
+                    reason = Some(defect.what);
                     break;
                 }
             }
             piece = reader.next_piece();
         }
-        if left_out.rows != Some(0) {
-            self.pending.leave_out(left_out);
-        }
+        self.lose(at, lost, reason);
         Ok(())
+    }
+
+    /// Tells of rows that are not in the store; without a reason it was an earlier import that met them.
+    fn lose(&mut self, source: String, rows: u64, reason: Option<String>) {
+        if rows > 0 {
+            let reason = reason.unwrap_or_else(|| "an earlier import could not read them".to_owned());
+            self.pending.leave_out(LeftOut { source, rows: Some(rows), reason });
+        }
     }
 }

@@ -161,6 +161,13 @@ async fn a_block_that_is_broken_is_told_and_costs_no_other() {
     assert!(flipped.contains("626 rows of ") && flipped.contains("row group 0: column \"stacktrace\""), "{flipped}");
     assert!(imported.err.contains("some of it cannot be read"), "{}", imported.err);
 
+    // nor does it become whole by another import
+    let imported = import(&place, &[]);
+    assert_eq!(imported.code, Some(2), "{}{}", imported.out, imported.err);
+    assert!(imported.out.contains("0 read, 2 known before"), "{}", imported.out);
+    assert!(imported.out.contains("626 rows of "), "{}", imported.out);
+    assert!(imported.out.contains("an earlier import could not read them"), "{}", imported.out);
+
     // the file comes back from a backup
     fs::write(&paths[0], &whole).expect("written");
     fs::remove_dir_all(third).expect("removed");

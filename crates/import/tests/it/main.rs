@@ -1,12 +1,14 @@
 //! Imports into a real store: a recorded bucket, and folders of files.
 
+mod torn;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use import::{FileOptions, Importer, Report, parca};
 use ingest::{Batch, Limits, Scratch};
-use store::{Environment, LocalDisk, LocalObjects, Record, ReplayDecoder, Store, StoreOptions};
+use store::{Environment, LocalDisk, LocalObjects, Objects, Record, ReplayDecoder, Store, StoreOptions};
 
 /// The log of these stores is never written.
 struct Nothing;
@@ -18,8 +20,12 @@ impl ReplayDecoder for Nothing {
 }
 
 fn open(directory: &Path) -> Store {
+    open_with(StoreOptions::default(), directory)
+}
+
+fn open_with(options: StoreOptions, directory: &Path) -> Store {
     let environment = Environment::local(directory).expect("a directory");
-    Store::open(StoreOptions::default(), environment, Arc::new(Nothing)).expect("a store").0
+    Store::open(options, environment, Arc::new(Nothing)).expect("a store").0
 }
 
 fn testdata(path: &str) -> PathBuf {
@@ -37,7 +43,7 @@ fn recorded_bucket(place: &Path) -> LocalObjects {
     LocalObjects::open(Arc::new(LocalDisk::open(place).expect("a folder"))).expect("a folder")
 }
 
-fn blocks(store: Option<&Store>, bucket: &LocalObjects) -> Report {
+fn blocks(store: Option<&Store>, bucket: &dyn Objects) -> Report {
     let mut importer = Importer::new(store, |_| {});
     let found = parca::find(bucket).expect("a listing");
     importer.blocks(bucket, &found).expect("imported");
