@@ -95,8 +95,8 @@ impl Importer<'_> {
                     break;
                 }
                 Err(defect) => {
-                    debug_assert_eq!(defect.kind, BlockDefect::Unread);
-                    // not remembered, so that another import goes on here
+                    debug_assert_ne!(defect.kind, BlockDefect::Broken);
+                    // not remembered, so that another import, or one by a later version, goes on here
                     lost += rows - done;
                     reason = Some(defect.what);
                     break;

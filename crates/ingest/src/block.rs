@@ -55,7 +55,7 @@ pub struct Defect {
 pub enum BlockDefect {
     /// The file contradicts itself.
     Broken,
-    /// A Parquet file, but none of a Parca whose blocks are known here.
+    /// A Parquet file, but nothing that a Parca whose blocks are known here writes: a later version of this program may know it.
     Unknown,
     /// It cannot be read just now: nothing is said about its content.
     Unread,
@@ -110,6 +110,8 @@ pub struct BlockReader<'f> {
     open: Option<Open<'f>>,
     /// Rows of the group that were read.
     row: u64,
+    /// Why it ends here: of no use any more, since its columns are no longer at one row.
+    stopped: Option<Defect>,
 }
 
 impl<'f> BlockReader<'f> {
@@ -117,7 +119,7 @@ impl<'f> BlockReader<'f> {
         let footer = Footer::read(file)?;
         let schema = Arc::new(Schema::of(&footer.columns)?);
         let layout = layout(file, &footer, &schema)?;
-        Ok(Self { file, footer, schema, layout, group: 0, open: None, row: 0 })
+        Ok(Self { file, footer, schema, layout, group: 0, open: None, row: 0, stopped: None })
     }
 
     /// What the file says of itself at its end, which no other file says. It is given away, so ask once.
@@ -133,7 +135,7 @@ impl<'f> BlockReader<'f> {
     /// Passes over rows that an earlier reader has given. Whole row groups are not read.
     ///
     /// # Errors
-    /// [`BlockDefect::Unread`] only: rows that cannot be read are passed over like others.
+    /// As of [`BlockReader::next_piece`]: rows that are broken are passed over like others.
     pub fn skip(&mut self, mut rows: u64) -> Result<(), Defect> {
         while let Some(group) = self.footer.groups.get(self.group) {
             let left = group.rows - self.row;
@@ -148,7 +150,7 @@ impl<'f> BlockReader<'f> {
             match self.read_row(&mut nothing) {
                 Ok(Some(_)) => rows -= 1,
                 Ok(None) => return Ok(()),
-                Err(defect) if defect.kind == BlockDefect::Unread => return Err(defect),
+                Err(defect) if defect.kind != BlockDefect::Broken => return Err(self.stop(defect)),
                 Err(_) => {
                     let group_rows = self.footer.groups.get(self.group).map_or(0, |group| group.rows);
                     let left = group_rows.saturating_sub(self.row);
@@ -166,18 +168,18 @@ impl<'f> BlockReader<'f> {
     /// The next rows, some ten thousands of them; `None` at the end.
     ///
     /// # Errors
-    /// [`BlockDefect::Unread`] only: what is broken is left out of a piece, which says so.
+    /// [`BlockDefect::Unread`] and [`BlockDefect::Unknown`], behind the last row that can be read now and by this program; from then on
+    /// each time. What is broken is left out of a piece, which says so.
     pub fn next_piece(&mut self) -> Result<Option<Piece>, Defect> {
+        if let Some(defect) = &self.stopped {
+            return Err(defect.clone());
+        }
         let mut rows = Rows::new(&self.schema);
         let mut piece = Piece::default();
         loop {
             let full = rows.is_full() || piece.rows >= rows::READ_MAX;
-            let next = if full && (rows.is_over_full() || self.is_at_a_boundary(&rows)) {
-                Ok(None)
-            } else {
-                self.read_row(&mut rows)
-            };
-            match next {
+            let ends = if !full || rows.is_over_full() { Ok(full) } else { self.is_at_a_boundary(&rows) };
+            match ends.and_then(|ends| if ends { Ok(None) } else { self.read_row(&mut rows) }) {
                 Ok(Some(None)) => piece.rows += 1,
                 Ok(Some(Some(reason))) => {
                     piece.rows += 1;
@@ -185,7 +187,13 @@ impl<'f> BlockReader<'f> {
                     piece.reason.get_or_insert(reason);
                 }
                 Ok(None) => break,
-                Err(defect) if defect.kind == BlockDefect::Unread => return Err(defect),
+                Err(defect) if defect.kind != BlockDefect::Broken => {
+                    let defect = self.stop(defect);
+                    if piece.rows == 0 {
+                        return Err(defect);
+                    }
+                    break;
+                }
                 Err(defect) => {
                     let group = self.group;
                     let left = self.footer.groups[group].rows - self.row;
@@ -203,12 +211,16 @@ impl<'f> BlockReader<'f> {
         Ok(Some(piece))
     }
 
+    fn stop(&mut self, defect: Defect) -> Defect {
+        self.stopped = Some(defect.clone());
+        defect
+    }
+
     /// Whether the next row begins another profile than the last one.
-    fn is_at_a_boundary(&mut self, rows: &Rows) -> bool {
+    fn is_at_a_boundary(&mut self, rows: &Rows) -> Result<bool, Defect> {
         match &mut self.open {
-            // a defect shows itself when the row is read
-            Some(open) => open.peek_time().map_or(true, |time| Some(time) != rows.last_time()),
-            None => false,
+            Some(open) => Ok(Some(open.peek_time()?) != rows.last_time()),
+            None => Ok(false),
         }
     }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use import::{Importer, parca};
+use parquet::basic::Encoding;
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::ColumnPath;
 use store::objects::ObjectEntry;
 use store::{Kind, MemoryObjects, Objects, StoreError, StoreOptions};
 
@@ -29,15 +31,15 @@ const TEXTS: [(&str, &str); 5] = [
 ];
 
 /// A block whose rows have the value 1 and all the same stack, a thousand of them a profile.
-fn block() -> Vec<u8> {
+fn block(properties: WriterPropertiesBuilder) -> Vec<u8> {
     let texts: String = TEXTS.iter().map(|(name, _)| format!("required binary {name} (UTF8); ")).collect();
     let schema = format!(
         "message parca {{ required int64 duration; required int64 period; required int64 timestamp; required int64 value;
          {texts} repeated binary stacktrace (UTF8); }}"
     );
     let schema = Arc::new(parse_message_type(&schema).expect("a schema"));
-    let properties = Arc::new(WriterProperties::builder().build());
-    let mut writer = SerializedFileWriter::new(Vec::new(), schema.clone(), properties).expect("a writer");
+    let mut writer =
+        SerializedFileWriter::new(Vec::new(), schema.clone(), Arc::new(properties.build())).expect("a writer");
     for first in (0..ROWS).step_by(GROUP_ROWS) {
         let mut group = writer.next_row_group().expect("a row group");
         let mut names = schema.get_fields().iter().map(|field| field.name().to_owned());
@@ -123,7 +125,7 @@ impl Objects for Away<'_> {
 #[test]
 fn a_block_of_which_an_import_left_something_out_is_never_called_whole() {
     let place = tempfile::tempdir().expect("a directory");
-    let mut block = block();
+    let mut block = block(WriterProperties::builder());
     let torn = values_of(&block, 2);
     block[torn].fill(0xff);
     let bucket = bucket(&block);
@@ -143,7 +145,7 @@ fn a_block_of_which_an_import_left_something_out_is_never_called_whole() {
 #[test]
 fn what_is_left_out_is_told_by_the_import_that_goes_on_behind_it() {
     let place = tempfile::tempdir().expect("a directory");
-    let mut block = block();
+    let mut block = block(WriterProperties::builder());
     let torn = values_of(&block, 2);
     block[torn].fill(0xff);
     let bucket = bucket(&block);
@@ -171,4 +173,21 @@ fn what_is_left_out_is_told_by_the_import_that_goes_on_behind_it() {
     assert_eq!(left_out.rows, Some(GROUP_ROWS as u64), "{report}");
     assert_eq!(left_out.reason, "an earlier import could not read them");
     assert_eq!(held(&store).1, (ROWS - GROUP_ROWS) as i128);
+}
+
+#[test]
+fn a_block_that_a_later_version_may_know_is_tried_again() {
+    let place = tempfile::tempdir().expect("a directory");
+    let stacks = || ColumnPath::from("stacktrace");
+    let properties = WriterProperties::builder()
+        .set_column_dictionary_enabled(stacks(), false)
+        .set_column_encoding(stacks(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    let bucket = bucket(&block(properties));
+    let store = open(&place.path().join("data"));
+    for _ in 0..2 {
+        let report = blocks(Some(&store), &bucket);
+        assert_eq!((report.read, report.known, report.samples()), (0, 0, 0), "{report}");
+        assert_eq!(report.left_out[0].rows, Some(ROWS as u64), "{report}");
+        assert!(report.left_out[0].reason.contains("encoded in a way that Parca does not use"), "{report}");
+    }
 }

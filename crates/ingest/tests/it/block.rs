@@ -217,13 +217,22 @@ fn a_broken_page_costs_the_rest_of_its_row_group_and_is_told() {
     let block = made::block(11, made::Shape { rows: 1_000, group_rows: 100, ..made::Shape::default() });
     let sound = all_rows(&block.file, Look::Everything);
     let mut lost = 0;
-    for at in (4..block.file.0.len() - 4_000).step_by(997) {
+    'places: for at in (4..block.file.0.len() - 4_000).step_by(997) {
         let mut bytes = block.file.0.clone();
         bytes[at..at + 8].iter_mut().for_each(|byte| *byte = !*byte);
         let file = Held(bytes);
         let Ok(mut reader) = BlockReader::open(&file) else { continue };
         let (mut found, mut read, mut left_out) = (Rows::new(), 0, 0);
-        while let Some(piece) = reader.next_piece().expect("it can be read") {
+        loop {
+            let piece = match reader.next_piece() {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                // the byte that says how values are encoded
+                Err(defect) => {
+                    assert_eq!(defect.kind, BlockDefect::Unknown, "{defect}");
+                    continue 'places;
+                }
+            };
             assert_eq!(piece.left_out > 0, piece.reason.is_some());
             (read, left_out) = (read + piece.rows, left_out + piece.left_out);
             rows(&piece.batch, Look::Everything, &mut found);
@@ -235,6 +244,28 @@ fn a_broken_page_costs_the_rest_of_its_row_group_and_is_told() {
         assert!(untouched + 100 >= sound.len(), "the other groups are there");
     }
     assert!(lost > 0, "no page was broken");
+}
+
+#[test]
+fn what_is_encoded_as_no_parca_does_it_ends_the_block_behind_what_is_known_and_is_not_passed_over() {
+    let shape = made::Shape { rows: 900, group_rows: 300, foreign: true, ..made::Shape::default() };
+    let block = made::block(5, shape);
+    let mut reader = BlockReader::open(&block.file).expect("a block");
+    let piece = reader.next_piece().expect("rows that are known").expect("rows");
+    assert!(piece.rows > 0 && piece.rows < 300 && piece.left_out == 0, "{} {}", piece.rows, piece.left_out);
+    let mut found = Rows::new();
+    rows(&piece.batch, Look::Everything, &mut found);
+    assert!(found == block.rows_of(0..piece.rows as usize));
+    for _ in 0..2 {
+        let defect = reader.next_piece().expect_err("the block ends");
+        assert!(defect.kind == BlockDefect::Unknown && defect.what.contains("\"stacktrace\""), "{defect:?}");
+    }
+    // so does a reader that goes on there
+    let mut reader = BlockReader::open(&block.file).expect("a block");
+    reader.skip(piece.rows).expect("known");
+    assert_eq!(reader.next_piece().expect_err("the block ends").kind, BlockDefect::Unknown);
+    let mut reader = BlockReader::open(&block.file).expect("a block");
+    assert_eq!(reader.skip(899).expect_err("the block ends").kind, BlockDefect::Unknown);
 }
 
 #[test]

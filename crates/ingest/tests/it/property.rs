@@ -58,7 +58,16 @@ pub fn parca_block(bytes: &[u8]) -> bool {
         return false;
     }
     let (mut read, mut kept) = (0, 0);
-    while let Some(piece) = reader.next_piece().expect("it is in memory") {
+    loop {
+        let piece = match reader.next_piece() {
+            Ok(Some(piece)) => piece,
+            Ok(None) => break,
+            Err(defect) => {
+                assert_eq!(defect.kind, ingest::BlockDefect::Unknown, "it is in memory");
+                assert_eq!(reader.next_piece().err(), Some(defect), "there it ends");
+                return kept > 0;
+            }
+        };
         piece.batch.check().unwrap_or_else(|defect| panic!("{defect}"));
         read += piece.rows;
         kept += piece.batch.samples.stack.len() as u64;

@@ -35,6 +35,8 @@ pub struct Shape {
     pub dictionary: bool,
     pub zstd: bool,
     pub page_rows: usize,
+    /// Stacks that go beyond a small dictionary are encoded as no Parca does it.
+    pub foreign: bool,
 }
 
 impl Default for Shape {
@@ -49,6 +51,7 @@ impl Default for Shape {
             dictionary: true,
             zstd: false,
             page_rows: 50,
+            foreign: false,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Shape {
             dictionary: rng.below(3) != 0,
             zstd: rng.below(2) == 0,
             page_rows: 1 + rng.below(200) as usize,
+            foreign: false,
         }
     }
 }
@@ -243,11 +247,16 @@ fn write(rows: &[Row], shape: Shape) -> Vec<u8> {
         .set_compression(if shape.zstd { Compression::ZSTD(Default::default()) } else { Compression::UNCOMPRESSED })
         .set_write_batch_size(shape.page_rows)
         .set_data_page_row_count_limit(shape.page_rows);
+    if shape.foreign {
+        properties = properties.set_dictionary_page_size_limit(1_000);
+    }
     for column in schema.get_fields() {
         let is_number = column.get_physical_type() == parquet::basic::Type::INT64;
         let path = parquet::schema::types::ColumnPath::new(vec![column.name().to_owned()]);
         // what Parca's numbers have beside a dictionary; its texts have none
         let encoding = if is_number { Encoding::DELTA_BINARY_PACKED } else { Encoding::PLAIN };
+        let is_foreign = shape.foreign && column.name() == "stacktrace";
+        let encoding = if is_foreign { Encoding::DELTA_LENGTH_BYTE_ARRAY } else { encoding };
         properties = properties.set_column_encoding(path.clone(), encoding);
         if matches!(column.name(), "value" | "timestamp" | "time_nanos") {
             properties = properties.set_column_dictionary_enabled(path, false);
