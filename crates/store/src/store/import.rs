@@ -44,8 +44,9 @@ impl Store {
 }
 
 impl Import<'_> {
-    /// Takes a batch into memory. Call it no more once [`Import::is_full`].
+    /// Takes a batch into memory. Call it no more once [`Import::is_full`], nor before a commit that failed is settled.
     pub fn append(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        debug_assert!(self.written.is_none(), "a commit is not settled");
         self.head.append(batch)?;
         self.lease.set(self.head.bytes());
         Ok(())
@@ -77,28 +78,36 @@ impl Import<'_> {
         self.steps.is_empty()
     }
 
-    /// Makes all of it durable and visible, in one step. After an error that is not [`Kind::AlreadyExists`] nobody knows, and
-    /// calling again settles it; after that one another import was first, and nothing of this one is kept.
+    /// Makes all of it durable and visible, in one step; then it is empty again. After an error that is not [`Kind::AlreadyExists`]
+    /// nobody knows, and calling again settles it; after that one another import was first, and nothing of this one is kept.
     pub fn commit(&mut self) -> Result<(), StoreError> {
+        if self.is_empty() {
+            return Ok(());
+        }
         let core = &self.store.core;
         let mut upkeep = self.store.upkeep()?;
-        let written = match &self.written {
+        let written = match self.written.take() {
             Some(written) => written,
             None => {
                 let steps = self.steps.clone();
-                let change = |entries| Change::import(&*core.random, entries, steps);
-                self.written.insert(core.write_blocks(&self.head, change)?)
+                core.write_blocks(&self.head, |entries| Change::import(&*core.random, entries, steps))?
             }
         };
-        if let Err(error) = upkeep.catalog.commit(&written.change) {
-            if error.kind == Kind::AlreadyExists {
+        let committed = upkeep.catalog.commit(&written.change);
+        match &committed {
+            Ok(()) => core.change_view(|view| view.blocks.extend(written.blocks)),
+            Err(error) if error.kind == Kind::AlreadyExists => {
                 written.blocks.iter().for_each(|stored| blocks::delete(&*core.objects, &stored.name));
-                self.written = None;
             }
-            return Err(error);
+            Err(_) => {
+                self.written = Some(written);
+                return committed;
+            }
         }
-        let blocks = written.blocks.clone();
-        core.change_view(|view| view.blocks.extend(blocks));
-        Ok(())
+        // sent once more, the change would be refused as another's and its blocks be deleted
+        self.head = core.new_head();
+        self.steps.clear();
+        self.lease.set(0);
+        committed
     }
 }

@@ -41,6 +41,29 @@ fn what_is_imported_is_in_blocks_and_remembered_over_snapshots_and_starts() {
 }
 
 #[test]
+fn an_import_goes_on_after_a_commit_and_one_of_nothing_changes_nothing() {
+    let world = World::new();
+    let (store, _) = world.open();
+    let mut import = store.import();
+    for round in 1..4 {
+        for id in round * 10 - 10..round * 10 {
+            import.append(&write(id, 100).1).expect("appended");
+        }
+        import.advance("a", round * 10).expect("advanced");
+        import.commit().expect("committed");
+        let manifests = world.files("catalog");
+        import.commit().expect("there is nothing left to commit");
+        assert_eq!(world.files("catalog"), manifests);
+        assert!(import.is_empty() && !import.is_full());
+        assert_eq!(import.imported("a").expect("open"), round * 10);
+        assert_eq!(all(&store), first(round * 10));
+    }
+    drop(import);
+    let (store, _) = world.reopen(store);
+    assert_eq!(all(&store), first(30), "every block is there");
+}
+
+#[test]
 fn a_crash_at_any_moment_of_an_import_neither_loses_nor_doubles() {
     let mut crashes = 0;
     for changes in 0.. {
