@@ -9,9 +9,10 @@ use store::listing::Listing;
 use store::part::{Part, Pick, SampleRow};
 
 use crate::engine::{Context, Engine};
-use crate::error::QueryError;
-use crate::pick::{Query, set_labels};
-use crate::request::{LabelsRequest, TypesRequest, ValuesRequest};
+use crate::error::{ErrorKind, QueryError};
+use crate::pick::{Query, StreamPick, series_labels, set_labels};
+use crate::report::SeriesName;
+use crate::request::{LabelsRequest, SeriesRequest, TypesRequest, ValuesRequest};
 
 impl TypesRequest {
     /// Inclusive bounds; `None` for all times.
@@ -80,6 +81,61 @@ pub(crate) fn values(engine: &Engine, context: &Context, request: &ValuesRequest
         }
     })?;
     Ok(values.into_iter().collect())
+}
+
+/// Series that any of the selectors means and that have a value within the bounds, sorted.
+pub(crate) fn series(
+    engine: &Engine,
+    context: &Context,
+    request: &SeriesRequest,
+) -> Result<Vec<SeriesName>, QueryError> {
+    if request.selectors.is_empty() {
+        return Err(QueryError::invalid("no selector is given: at least one match, such as a profile type, is needed"));
+    }
+    let queries = request.selectors.iter().map(|selector| Query::parse(selector));
+    let queries = queries.collect::<Result<Vec<_>, _>>()?;
+    let mut found = BTreeSet::new();
+    for part in engine.parts(context, request.bounds.range()) {
+        context.check()?;
+        let present = present_streams(context, &*part, &request.bounds)?;
+        for query in &queries {
+            let picks = query.streams(&*part)?;
+            for stream in &present {
+                let Some(pick) = &picks[stream.row as usize] else { continue };
+                if pick.values.iter().any(|&value| stream.values[usize::from(value)]) {
+                    add_series(context, &*part, &request.bounds, stream, (query, pick), &mut found)?;
+                }
+            }
+            let max = engine.options().series_max;
+            if found.len() > max {
+                let what = format!("more than {max} series match: narrow it down with matchers or less time");
+                return Err(QueryError::new(ErrorKind::ResourceExhausted, what));
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn add_series(
+    context: &Context,
+    part: &dyn Part,
+    bounds: &TypesRequest,
+    present: &Present<'_>,
+    (query, pick): (&Query, &StreamPick),
+    found: &mut BTreeSet<SeriesName>,
+) -> Result<(), QueryError> {
+    let mut sets = part.stream_label_sets(present.row)?.to_vec();
+    let mut table = None;
+    if sets.iter().any(|&set| set != 0) {
+        sets.retain(|&set| pick.label_sets.as_ref().is_none_or(|wanted| wanted[set as usize]));
+        sets = sets_between(context, part, bounds, present, &pick.values, &sets)?;
+        table = Some(part.label_sets()?);
+    }
+    for set in sets {
+        let labels = series_labels(&present.stream.labels, table.as_deref().map(|table| (table, set)));
+        found.insert(SeriesName { profile_type: query.profile_type.clone(), labels });
+    }
+    Ok(())
 }
 
 /// `type{matcher,matcher}`: matchers are joined into the braces, as in Parca.

@@ -10,8 +10,8 @@ use store::listing::Listing;
 use store::part::Part;
 
 use crate::error::{ErrorKind, QueryError};
-use crate::report::{QueryReply, Series};
-use crate::request::{LabelsRequest, QueryRequest, RangeRequest, TypesRequest, ValuesRequest};
+use crate::report::{QueryReply, Series, SeriesName};
+use crate::request::{LabelsRequest, QueryRequest, RangeRequest, SeriesRequest, TypesRequest, ValuesRequest};
 use crate::{answer, catalogue, range};
 
 /// What queries read from: a store, or anything that holds parts.
@@ -126,6 +126,11 @@ impl Engine {
     /// Values of one label, sorted.
     pub fn values(&self, context: &Context, request: &ValuesRequest) -> Result<Vec<String>, QueryError> {
         catalogue::values(self, context, request)
+    }
+
+    /// Which series there are, sorted: at most [`EngineOptions::series_max`].
+    pub fn series(&self, context: &Context, request: &SeriesRequest) -> Result<Vec<SeriesName>, QueryError> {
+        catalogue::series(self, context, request)
     }
 
     /// Values over time. Without any row the answer is [`ErrorKind::NotFound`], as in Parca.

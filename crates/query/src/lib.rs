@@ -40,10 +40,11 @@ pub mod view;
 pub use engine::{Context, Engine, EngineOptions, Source};
 pub use error::{ErrorKind, QueryError};
 pub use report::{
-    CallGraph, FlameGraph, NestedFlameGraph, ProfileMetadata, QueryReply, RangeSample, Report, Series, SourceLines,
-    Table, Top,
+    CallGraph, FlameGraph, NestedFlameGraph, ProfileMetadata, QueryReply, RangeSample, Report, Series, SeriesName,
+    SourceLines, Table, Top,
 };
 pub use request::{
-    LabelsRequest, QueryRequest, RangeRequest, ReportType, Selection, SourceReference, TypesRequest, ValuesRequest,
+    LabelsRequest, QueryRequest, RangeRequest, ReportType, Selection, SeriesRequest, SourceReference, TypesRequest,
+    ValuesRequest,
 };
 pub use view::View;

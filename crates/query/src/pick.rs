@@ -1,10 +1,11 @@
 //! Which profiles, which of their values and which of their samples a selector means, in one part.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use profile::{ProfileType, Stream, ValueType};
+use profile::{Labels, ProfileType, Stream, ValueType};
 use store::error::ReadError;
 use store::part::{Part, PartLabelSets, Pick};
 
@@ -114,6 +115,18 @@ pub(crate) fn set_label<'a>(sets: &'a PartLabelSets, set: u32, name: &str) -> Op
 pub(crate) fn set_labels(sets: &PartLabelSets, set: u32) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let rows = sets.sets.rows(set).filter(|&row| sets.sets.str[row] != 0);
     rows.map(|row| (sets.strings.get_str(sets.sets.key[row]), sets.strings.get_str(sets.sets.str[row])))
+}
+
+/// Labels of samples in `set` of a stream, or of its samples without any. The stream's labels win a clash.
+pub(crate) fn series_labels(stream: &Labels, set: Option<(&PartLabelSets, u32)>) -> Vec<(String, String)> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    if let Some((sets, set)) = set {
+        for (name, value) in set_labels(sets, set) {
+            labels.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+        }
+    }
+    labels.extend(stream.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    labels.into_iter().collect()
 }
 
 /// One value column of one profile that a query reads.

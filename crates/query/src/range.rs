@@ -14,7 +14,7 @@ use store::part::{Part, PartLabelSets};
 use crate::catalogue::is_cpu_time;
 use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
-use crate::pick::{Picked, Query, pick, set_label, set_labels};
+use crate::pick::{Picked, Query, pick, series_labels, set_label, set_labels};
 use crate::report::{RangeSample, Series};
 use crate::request::{RangeRequest, ValidatedRange};
 
@@ -58,16 +58,7 @@ impl Grouping<'_> {
                 };
                 names.iter().filter_map(|&name| Some((name.to_owned(), value(name)?))).collect()
             }
-            Self::All => {
-                let mut labels: BTreeMap<String, String> = BTreeMap::new();
-                if let Some((sets, set)) = sets {
-                    for (name, value) in set_labels(sets, set) {
-                        labels.entry(name.into_owned()).or_insert_with(|| value.into_owned());
-                    }
-                }
-                labels.extend(stream.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-                labels.into_iter().collect()
-            }
+            Self::All => series_labels(stream, sets),
         }
     }
 

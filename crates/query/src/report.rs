@@ -1,6 +1,6 @@
 //! Answers, as columns of equal length: no Arrow, no protobuf.
 
-use profile::ValueType;
+use profile::{ProfileType, ValueType};
 
 /// A value column with gaps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -280,6 +280,14 @@ pub struct QueryReply {
     /// What filters took away.
     pub filtered: i64,
     pub report: Report,
+}
+
+/// A series, without its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeriesName {
+    pub profile_type: ProfileType,
+    /// Sorted by name.
+    pub labels: Vec<(String, String)>,
 }
 
 /// One line of a graph.

@@ -26,6 +26,13 @@ pub struct ValuesRequest {
     pub label_name: String,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeriesRequest {
+    pub bounds: TypesRequest,
+    /// Selectors, of which a series must match one; at least one.
+    pub selectors: Vec<String>,
+}
+
 /// Values over time. Bounds are inclusive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeRequest {

@@ -13,7 +13,7 @@ mod telemetry;
 mod view;
 
 use prost_types::Timestamp;
-use tonic::{Request, Status};
+use tonic::Request;
 
 use crate::grpc::stack::Deadline;
 
@@ -40,11 +40,6 @@ fn timestamp(nanos: i64) -> Timestamp {
 
 fn deadline<T>(request: &Request<T>) -> Option<std::time::Instant> {
     request.extensions().get::<Deadline>().map(|deadline| deadline.0)
-}
-
-/// What grpc-go's generated code says of a method that a server does not have.
-fn unimplemented<T>(method: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!("method {method} not implemented")))
 }
 
 #[cfg(test)]

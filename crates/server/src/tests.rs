@@ -1,6 +1,7 @@
 //! The server as its clients see it: real store and engine in a fresh directory, requests in and responses out.
 
 mod bad_input;
+mod catalogue;
 mod debuginfo;
 mod protocols;
 mod pushed;

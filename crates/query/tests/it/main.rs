@@ -12,6 +12,7 @@ mod oracle;
 mod random;
 mod ranges;
 mod reports;
+mod series;
 mod singles;
 mod sources;
 mod trees;

@@ -6,15 +6,15 @@ use std::time::Instant;
 use query::request::{DiffSide, QueryOptions};
 use query::{
     Context, Engine, ErrorKind, LabelsRequest as PlainLabels, QueryError, QueryReply, QueryRequest as PlainQuery,
-    RangeRequest, Report, Selection, Series, SourceReference as PlainSource, TypesRequest,
-    ValuesRequest as PlainValues,
+    RangeRequest, Report, Selection, Series, SeriesName, SeriesRequest as PlainSeries, SourceReference as PlainSource,
+    TypesRequest, ValuesRequest as PlainValues,
 };
 use symbolize::{SourceError, Sources};
 use tonic::{Request, Response, Status};
 
 use super::share::Share;
 use super::view::view;
-use super::{deadline, messages, nanos, timestamp, unimplemented};
+use super::{deadline, messages, nanos, timestamp};
 use crate::arrow;
 use crate::grpc::stack::{overloaded, overloaded_for};
 use crate::nested;
@@ -35,6 +35,20 @@ pub(crate) struct QueryApi {
 }
 
 impl QueryApi {
+    /// Refuses what no client would take, in the words of Go's server, before any of it is sent.
+    fn sized<M: prost::Message>(&self, message: M) -> Result<M, Status> {
+        let (bytes, max) = (message.encoded_len(), self.reply_bytes_max);
+        if bytes > max {
+            let message = format!("grpc: trying to send message larger than max ({bytes} vs. {max}): ask for less");
+            return Err(Status::resource_exhausted(message));
+        }
+        Ok(message)
+    }
+
+    fn reply<M: prost::Message>(&self, message: M) -> Result<Response<M>, Status> {
+        self.sized(message).map(Response::new)
+    }
+
     /// Runs a question with everything that ends it early: the deadline, and the client's going away.
     async fn ask<T: Send + 'static>(
         &self,
@@ -75,13 +89,7 @@ impl QueryApi {
             Ok(response)
         };
         let response = self.ask(deadline, encode).await??;
-        let bytes = prost::Message::encoded_len(&response);
-        let max = self.reply_bytes_max;
-        if bytes > max {
-            let message = format!("grpc: trying to send message larger than max ({bytes} vs. {max}): ask for less");
-            return Err(Status::resource_exhausted(message));
-        }
-        Ok(response)
+        self.sized(response)
     }
 
     /// Parca's answer to whether there are sources: an empty report, or an error.
@@ -127,7 +135,7 @@ impl QueryService for QueryApi {
             sum_by,
         };
         let series = self.ask(deadline, move |engine, context| engine.query_range(context, &range)).await?;
-        Ok(Response::new(QueryRangeResponse { series: series.into_iter().map(metrics_series).collect() }))
+        self.reply(QueryRangeResponse { series: series.into_iter().map(metrics_series).collect() })
     }
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
@@ -135,8 +143,13 @@ impl QueryService for QueryApi {
         self.report(request.into_inner(), deadline).await.map(Response::new)
     }
 
-    async fn series(&self, _: Request<SeriesRequest>) -> Result<Response<SeriesResponse>, Status> {
-        unimplemented("Series")
+    async fn series(&self, request: Request<SeriesRequest>) -> Result<Response<SeriesResponse>, Status> {
+        let deadline = deadline(&request);
+        let SeriesRequest { r#match, start, end } = request.into_inner();
+        let bounds = TypesRequest { start: start.as_ref().map(nanos), end: end.as_ref().map(nanos) };
+        let plain = PlainSeries { bounds, selectors: r#match };
+        let series = self.ask(deadline, move |engine, context| engine.series(context, &plain)).await?;
+        self.reply(SeriesResponse { series: series.into_iter().map(series_name).collect() })
     }
 
     async fn profile_types(
@@ -147,7 +160,7 @@ impl QueryService for QueryApi {
         let ProfileTypesRequest { start, end } = request.into_inner();
         let bounds = TypesRequest { start: start.as_ref().map(nanos), end: end.as_ref().map(nanos) };
         let types = self.ask(deadline, move |engine, context| engine.profile_types(context, &bounds)).await?;
-        Ok(Response::new(ProfileTypesResponse { types: types.into_iter().map(profile_type).collect() }))
+        self.reply(ProfileTypesResponse { types: types.into_iter().map(profile_type).collect() })
     }
 
     async fn labels(&self, request: Request<LabelsRequest>) -> Result<Response<LabelsResponse>, Status> {
@@ -159,7 +172,7 @@ impl QueryService for QueryApi {
             matchers: r#match,
         };
         let label_names = self.ask(deadline, move |engine, context| engine.labels(context, &plain)).await?;
-        Ok(Response::new(LabelsResponse { label_names, warnings: Vec::new() }))
+        self.reply(LabelsResponse { label_names, warnings: Vec::new() })
     }
 
     async fn values(&self, request: Request<ValuesRequest>) -> Result<Response<ValuesResponse>, Status> {
@@ -172,7 +185,7 @@ impl QueryService for QueryApi {
             label_name,
         };
         let label_values = self.ask(deadline, move |engine, context| engine.values(context, &plain)).await?;
-        Ok(Response::new(ValuesResponse { label_values, warnings: Vec::new() }))
+        self.reply(ValuesResponse { label_values, warnings: Vec::new() })
     }
 
     async fn share_profile(
@@ -295,6 +308,13 @@ fn metrics_series(series: Series) -> MetricsSeries {
         period_type: period_type.map(value_type),
         sample_type: sample_type.map(value_type),
     }
+}
+
+/// With the profile type as the name, as Prometheus names its metrics.
+fn series_name(SeriesName { profile_type, labels }: SeriesName) -> LabelSet {
+    let name = Label { name: "__name__".to_owned(), value: profile_type.to_string() };
+    let labels = labels.into_iter().map(|(name, value)| Label { name, value });
+    LabelSet { labels: std::iter::once(name).chain(labels).collect() }
 }
 
 fn value_type(profile::ValueType { kind, unit }: profile::ValueType) -> ValueType {

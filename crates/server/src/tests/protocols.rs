@@ -36,7 +36,6 @@ async fn grpc_over_http_1_is_told_to_use_http_2() {
 async fn what_the_contract_has_and_nobody_serves_is_unimplemented_by_name() {
     let rig = Rig::new();
     for (path, message) in [
-        ("/parca.query.v1alpha1.QueryService/Series", "method Series not implemented"),
         (
             "/parca.query.v1alpha1.QueryService/NoSuch",
             "unknown method NoSuch for service parca.query.v1alpha1.QueryService",
