@@ -4,6 +4,7 @@ pub mod agent;
 pub mod catalogue;
 pub mod charm;
 pub mod decode;
+pub mod import;
 pub mod ingest;
 pub mod query;
 pub mod reports;

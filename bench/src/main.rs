@@ -8,6 +8,7 @@ const FIGURES: &[Figure] = &[
     ("decode", figure::decode::run),
     ("ingest", figure::ingest::run),
     ("agent", figure::agent::run),
+    ("import", figure::import::run),
     ("query", figure::query::run),
     ("reports", figure::reports::run),
     ("catalogue", figure::catalogue::run),
