@@ -1,5 +1,8 @@
 //! One column of one row group, read forward: a page at a time is unpacked, and the dictionary kept.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::encoding::{delta, hybrid, plain_numbers, plain_texts};
 use super::footer::{Chunk, Codec, ColumnInfo, Physical, Repetition};
 use super::thrift::Reader;
@@ -14,8 +17,18 @@ const PAGE_BYTES_MAX: usize = 64 << 20;
 /// A row group of 8,192 stacks of 512 locations in one page.
 const PAGE_VALUES_MAX: usize = 4 << 20;
 
+/// Of the columns of a row group together: each has a page and a dictionary in memory, and there are thousands of columns.
+const GROUP_BYTES_MAX: u64 = 512 << 20;
+
+/// What is made of a value at most, beside its own bytes: whether it is there, whether it goes on with a list, its key, its place.
+const VALUE_BYTES: u64 = 20;
+
 /// A page's header has statistics too: the least and the largest value.
 const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// Memory of the columns of a row group together. bytes
+#[derive(Default)]
+pub(super) struct Memory(AtomicU64);
 
 /// Texts as spans of one buffer.
 #[derive(Default)]
@@ -25,6 +38,10 @@ struct Texts {
 }
 
 impl Texts {
+    fn held(&self) -> usize {
+        self.bytes.capacity() + size_of::<(u32, u32)>() * self.spans.capacity()
+    }
+
     fn get(&self, at: u32) -> Option<&[u8]> {
         let &(start, len) = self.spans.get(at as usize)?;
         self.bytes.get(start as usize..)?.get(..len as usize)
@@ -52,6 +69,9 @@ pub(super) struct Column<'f> {
     left: u64,
     /// A stretch of the file, and where it begins.
     window: (u64, Vec<u8>),
+    memory: Arc<Memory>,
+    /// Of `memory`, what is here.
+    held: u64,
 
     numbers_by_key: Vec<i64>,
     dictionary: Texts,
@@ -71,7 +91,12 @@ pub(super) struct Column<'f> {
 }
 
 impl<'f> Column<'f> {
-    pub(super) fn new(file: &'f dyn BlockFile, info: &ColumnInfo, chunk: Chunk) -> Result<Self, Defect> {
+    pub(super) fn new(
+        file: &'f dyn BlockFile,
+        info: &ColumnInfo,
+        chunk: Chunk,
+        memory: &Arc<Memory>,
+    ) -> Result<Self, Defect> {
         if let Codec::Other(codec) = chunk.codec {
             let what = format!("column {:?} is compressed in a way that Parca does not use (codec {codec})", info.name);
             return Err(Defect::unknown(what));
@@ -86,6 +111,8 @@ impl<'f> Column<'f> {
             end: chunk.start + chunk.bytes,
             left: chunk.values,
             window: (0, Vec::new()),
+            memory: memory.clone(),
+            held: 0,
             numbers_by_key: Vec::new(),
             dictionary: Texts::default(),
             plain: Texts::default(),
@@ -191,6 +218,8 @@ impl<'f> Column<'f> {
         if header.values > PAGE_VALUES_MAX {
             return Err(self.broken(&format!("has a page of more than {PAGE_VALUES_MAX} values")));
         }
+        // the packed bytes are in the window too
+        self.hold(2 * header.packed_bytes as u64 + header.unpacked_bytes as u64 + header.values as u64 * VALUE_BYTES)?;
         let packed = self.bytes(header.packed_bytes)?.to_vec();
         self.at += header.packed_bytes as u64;
         if header.crc.is_some_and(|crc| crc != crc32(&packed)) {
@@ -203,7 +232,25 @@ impl<'f> Column<'f> {
             Kind::Other => Ok(()),
         };
         read.map_err(|defect| defect.within(&self.name))?;
+        self.hold(0)?;
         Ok(true)
+    }
+
+    /// Counts what is here, and `coming` bytes more.
+    fn hold(&mut self, coming: u64) -> Result<(), Defect> {
+        let numbers = self.numbers_by_key.capacity() + self.numbers.capacity();
+        let levels = self.continues.capacity() + self.present.capacity() + self.keys.capacity();
+        let texts = self.dictionary.held() + self.plain.held();
+        let held = (self.window.1.capacity() + 8 * numbers + 4 * levels + texts) as u64 + coming;
+        let before = std::mem::replace(&mut self.held, held);
+        let change = held.wrapping_sub(before);
+        let all = self.memory.0.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        if all > GROUP_BYTES_MAX {
+            return Err(
+                self.broken(&format!("does not fit beside the others of its row group into {GROUP_BYTES_MAX} bytes"))
+            );
+        }
+        Ok(())
     }
 
     fn header(&mut self) -> Result<(Header, usize), Defect> {

@@ -14,6 +14,9 @@ const FOOTER_BYTES_MAX: u64 = 64 << 20;
 /// Labels are columns.
 const COLUMNS_MAX: usize = 4_096;
 
+/// Less than any writer needs for a column of a row group, or a row group: what is made of a footer is not much larger than it.
+const CHUNK_BYTES_MIN: usize = 16;
+
 /// Of a file: more than any store holds, and sums of it fit.
 const ROWS_MAX: u64 = 1 << 48;
 
@@ -98,21 +101,24 @@ impl Footer {
     /// `pages_end`: where the footer begins, so that pages end before it.
     fn parse(raw: Vec<u8>, pages_end: u64) -> Result<Self, Defect> {
         let mut reader = Reader::new(&raw);
-        let (mut schema, mut groups) = (Vec::new(), Vec::new());
+        let (mut schema, mut groups, mut chunks) = (Vec::new(), Vec::<RowGroup>::new(), 0);
         reader.structure(|reader, field| {
             match field.id {
                 2 => {
                     let count = reader.structures(field)?;
-                    if count > COLUMNS_MAX {
-                        return Err(Defect::broken(format!("it has {count} columns, more than {COLUMNS_MAX}")));
-                    }
+                    within_columns(schema.len() + count)?;
                     for _ in 0..count {
                         schema.push(SchemaElement::read(reader)?);
                     }
                 }
                 4 => {
                     for _ in 0..reader.structures(field)? {
-                        groups.push(row_group(reader, pages_end)?);
+                        let group = row_group(reader, pages_end)?;
+                        chunks += 1 + group.chunks.len();
+                        if chunks * CHUNK_BYTES_MIN > raw.len() {
+                            return Err(Defect::broken("its footer is too short for its row groups"));
+                        }
+                        groups.push(group);
                     }
                 }
                 _ => return Ok(false),
@@ -128,6 +134,14 @@ impl Footer {
         }
         Ok(Self { columns, groups, raw })
     }
+}
+
+/// A field that comes twice adds to the first.
+fn within_columns(count: usize) -> Result<(), Defect> {
+    if count > COLUMNS_MAX {
+        return Err(Defect::broken(format!("it has {count} columns, more than {COLUMNS_MAX}")));
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -193,6 +207,7 @@ fn row_group(reader: &mut Reader<'_>, pages_end: u64) -> Result<RowGroup, Defect
         match field.id {
             1 => {
                 let count = reader.structures(field)?;
+                within_columns(group.chunks.len() + count)?;
                 for _ in 0..count {
                     group.chunks.push(chunk(reader, pages_end)?);
                 }

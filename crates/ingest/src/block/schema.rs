@@ -1,6 +1,8 @@
 //! Which column of a block means what.
 
-use super::column::Column;
+use std::sync::Arc;
+
+use super::column::{Column, Memory};
 use super::footer::{ColumnInfo, Footer, Physical, Repetition};
 use super::{BlockFile, Defect};
 
@@ -118,7 +120,8 @@ impl Schema {
 
     /// The columns of a row group, at its first row.
     pub(super) fn open<'f>(&self, file: &'f dyn BlockFile, footer: &Footer, group: usize) -> Result<Open<'f>, Defect> {
-        let column = |at: usize| Column::new(file, &footer.columns[at], footer.groups[group].chunks[at]);
+        let memory = Arc::new(Memory::default());
+        let column = |at: usize| Column::new(file, &footer.columns[at], footer.groups[group].chunks[at], &memory);
         let [name, sample_type, sample_unit, period_type, period_unit] = self.types;
         let (time, time_scale) = match self.time_nanos {
             Some(at) => (at, 1),
@@ -148,7 +151,8 @@ impl Schema {
         footer: &Footer,
         group: usize,
     ) -> Result<Column<'f>, Defect> {
-        Column::new(file, &footer.columns[self.stacktrace], footer.groups[group].chunks[self.stacktrace])
+        let (info, chunk) = (&footer.columns[self.stacktrace], footer.groups[group].chunks[self.stacktrace]);
+        Column::new(file, info, chunk, &Arc::default())
     }
 }
 

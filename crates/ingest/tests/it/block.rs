@@ -1,5 +1,6 @@
 //! The blocks of a Parca's bucket: those that a real one left, and made-up ones, against slow readings of the same.
 
+mod liar;
 mod made;
 
 use std::collections::BTreeMap;
@@ -283,7 +284,7 @@ fn a_file_that_is_no_block_or_is_cut_off_is_refused_with_the_reason() {
     // lists of lists of what nobody asked for, and maps of lists
     for nested in [&[0x19u8][..], &[0x1b, 1, 0x9b]] {
         let footer = nested.repeat(1_000_000 / nested.len());
-        let refused = refusal(&made::with_footer(&footer));
+        let refused = refusal(&liar::file(&[], &footer));
         assert!(refused.contains("nested more than 16 deep"), "{refused}");
     }
     let other = made::other_file();

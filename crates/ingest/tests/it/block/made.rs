@@ -340,9 +340,3 @@ pub fn other_file() -> Vec<u8> {
     let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).expect("a writer");
     writer.into_inner().expect("written")
 }
-
-/// A file of nothing but its footer.
-pub fn with_footer(footer: &[u8]) -> Vec<u8> {
-    let len = footer.len() as u32;
-    [b"PAR1", footer, &len.to_le_bytes(), b"PAR1"].concat()
-}
