@@ -15,7 +15,11 @@ use crate::remote::Remote;
 pub struct Writer {
     call: Option<Call>,
     to: To,
+    /// See [`Writer::hold`].
+    held: Option<Held>,
 }
+
+type Held = Box<dyn Send + Sync>;
 
 enum To {
     /// `None` while it is written, and after a failure.
@@ -38,7 +42,7 @@ struct Parts {
 
 impl Writer {
     pub(crate) fn to_folder(call: Call, draft: Draft) -> Self {
-        Self { call: Some(call), to: To::Folder(Some(draft)) }
+        Self { call: Some(call), to: To::Folder(Some(draft)), held: None }
     }
 
     pub(crate) fn to_remote(call: Call, remote: Arc<Remote>, name: &str) -> Self {
@@ -51,7 +55,13 @@ impl Writer {
             beginning: None,
             sending: None,
         };
-        Self { call: Some(call), to: To::Remote(parts) }
+        Self { call: Some(call), to: To::Remote(parts), held: None }
+    }
+
+    /// `held` is dropped once the writer has no more memory: that of one that is dropped has parts on their way for a while.
+    pub fn hold(mut self, held: impl Send + Sync + 'static) -> Self {
+        self.held = Some(Box::new(held));
+        self
     }
 
     /// After an error the writer is of no more use.
@@ -92,7 +102,7 @@ impl Drop for Writer {
             call.fail();
         }
         if let To::Remote(parts) = &mut self.to {
-            parts.abort();
+            parts.abort(self.held.take());
         }
     }
 }
@@ -161,8 +171,8 @@ impl Parts {
     }
 
     /// Once what is under way has ended: a part that arrives after the end of its upload would stay. As far as it goes: parts that
-    /// stay are what a bucket's rule about unfinished uploads is for.
-    fn abort(&mut self) {
+    /// stay are what a bucket's rule about unfinished uploads is for. `held` stays until then.
+    fn abort(&mut self, held: Option<Held>) {
         let (beginning, sending, upload) = (self.beginning.take(), self.sending.take(), self.upload.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if beginning.is_none() && upload.is_none() {
@@ -170,6 +180,7 @@ impl Parts {
         }
         let at = self.remote.describe(&self.name);
         runtime.spawn(async move {
+            let _held = held;
             let begun = match beginning {
                 Some(beginning) => beginning.await.ok().and_then(Result::ok),
                 None => None,

@@ -15,8 +15,8 @@ use std::time::Duration;
 use bucket::{Bucket, StoreError, Version, Writer};
 use bytes::Bytes;
 use prost_types::Timestamp;
-use store::{Account, Clock, Lease};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use store::{Account, Clock};
+use tokio::sync::Semaphore;
 
 use crate::build_id::{BuildId, BuildIdError};
 use crate::metadata::{self, Debuginfo, DebuginfoType, Quality, Source, State, Upload};
@@ -257,9 +257,9 @@ impl Uploads {
             return Err(UploadError::Busy(what, Duration::from_secs(5)));
         };
         let lease = self.memory.lease(self.bucket.writer_bytes())?;
-        let writer = self.bucket.writer(&metadata::object_name(&id, kind)).await?;
+        let writer = self.bucket.writer(&metadata::object_name(&id, kind)).await?.hold((permit, lease));
         let progress = self.metrics.begin();
-        Ok(Receiver { writer, bytes: 0, bytes_max: self.options.bytes_max, progress, _held: (permit, lease) })
+        Ok(Receiver { writer, bytes: 0, bytes_max: self.options.bytes_max, progress })
     }
 
     /// The file is there: whoever asks for it next is told so. One that is no ELF file where one was announced is marked, so
@@ -407,7 +407,6 @@ pub struct Receiver {
     bytes: u64,
     bytes_max: u64,
     progress: metrics::Progress,
-    _held: (OwnedSemaphorePermit, Lease),
 }
 
 impl Receiver {
@@ -428,7 +427,7 @@ impl Receiver {
 
     /// Durable, in place of what was there before; gives its size in bytes.
     pub async fn finish(self) -> Result<u64, UploadError> {
-        let Self { writer, bytes, mut progress, .. } = self;
+        let Self { writer, bytes, mut progress, bytes_max: _ } = self;
         match writer.finish().await {
             Ok(()) => {
                 progress.end("received");

@@ -1,5 +1,9 @@
 //! What a bucket promises, held by S3, and by a folder, which is held to the same.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use bucket::{Bucket, Kind, Metrics, Options, Provider};
 use bytes::Bytes;
 use e2e::{Fault, FaultyProxy, S3Server};
@@ -182,4 +186,36 @@ async fn half_a_reply_is_no_object_and_a_slow_one_is_given_up() {
     assert!(error.retry_after.is_some() && started.elapsed().as_secs() < 20, "{error}");
     proxy.heal();
     assert!(bucket.get("a", 2 << 20).await.expect("read").expect("there").0 == content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_upload_is_paid_from_is_held_until_its_parts_are_gone() {
+    let s3 = S3Server::start();
+    let proxy = FaultyProxy::new(s3.address);
+    let bucket = connect(&options(proxy.address, "", 3));
+    let given_up = Arc::new(AtomicBool::new(false));
+    let seen = given_up.clone();
+    proxy.plan(move |asked| {
+        seen.fetch_or(asked.method == "DELETE", Ordering::SeqCst);
+        if asked.method == "PUT" { Fault::Delay(Duration::from_millis(500)) } else { Fault::None }
+    });
+    let lease = Arc::new(());
+    let mut writer = bucket.writer("given/up").await.expect("a writer").hold(lease.clone());
+    writer.write(content(6 << 20)).await.expect("a part is on its way");
+    drop(writer);
+    assert!(!given_up.load(Ordering::SeqCst) && Arc::strong_count(&lease) == 2, "the part is in memory");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Arc::strong_count(&lease) == 2 {
+        assert!(Instant::now() < deadline, "it is held for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(given_up.load(Ordering::SeqCst), "it was let go before the upload was given up");
+    // one that ends well, and one that was never begun
+    proxy.heal();
+    let mut writer = bucket.writer("whole").await.expect("a writer").hold(lease.clone());
+    writer.write(content(6 << 20)).await.expect("written");
+    writer.finish().await.expect("finished");
+    drop(bucket.writer("nothing").await.expect("a writer").hold(lease.clone()));
+    assert_eq!(Arc::strong_count(&lease), 1);
+    assert_eq!(s3.names(""), ["whole"]);
 }
