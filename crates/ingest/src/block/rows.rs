@@ -1,6 +1,5 @@
 //! Rows of a block, to profiles.
 
-use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use profile::pprof::Limits;
@@ -10,7 +9,7 @@ use super::Defect;
 use super::column::{Column, TextAt};
 use super::location::{Layout, Location, decode};
 use super::schema::{Open, Owner, Schema, TYPES};
-use crate::demangle::demangled;
+use crate::demangle::name_functions;
 use crate::error::IngestError;
 use crate::tables::{Map, SampleLabel, Tables, relative};
 
@@ -365,7 +364,9 @@ impl Rows {
         if !stamped.contains(&true) {
             samples.time = Vec::new();
         }
-        Batch { streams, profiles, samples, ..tables.into_batch() }
+        let mut batch = Batch { streams, profiles, samples, ..tables.into_batch() };
+        name_functions(&mut batch.symbols);
+        batch
     }
 }
 
@@ -488,15 +489,10 @@ impl Symbols {
             let function = match line.function {
                 None => NONE,
                 Some(function) => {
-                    // what an agent sent in Arrow has the linker's name alone; what a pprof has may be the linker's too
-                    let sent = if function.name.is_empty() { function.system_name } else { function.name };
-                    let system = if function.system_name.is_empty() && matches!(demangled(sent), Cow::Owned(_)) {
-                        sent
-                    } else {
-                        function.system_name
-                    };
-                    let name = self.string(&demangled(sent))?;
-                    let (system, file) = (self.string(system)?, self.string(function.file)?);
+                    // what an agent sent in Arrow has the linker's name alone
+                    let name = if function.name.is_empty() { function.system_name } else { function.name };
+                    let (name, system) = (self.string(name)?, self.string(function.system_name)?);
+                    let file = self.string(function.file)?;
                     self.function(name, system, file, function.start_line)?
                 }
             };
