@@ -105,7 +105,8 @@ pub struct BlockReader<'f> {
     file: &'f dyn BlockFile,
     footer: Footer,
     schema: Arc<Schema>,
-    layout: Layout,
+    /// Found when the first row is read: who has the rows already reads no page.
+    layout: Option<Layout>,
     group: usize,
     open: Option<Open<'f>>,
     /// Rows of the group that were read.
@@ -115,11 +116,11 @@ pub struct BlockReader<'f> {
 }
 
 impl<'f> BlockReader<'f> {
+    /// Reads the file's footer and nothing else.
     pub fn open(file: &'f dyn BlockFile) -> Result<Self, Defect> {
         let footer = Footer::read(file)?;
         let schema = Arc::new(Schema::of(&footer.columns)?);
-        let layout = layout(file, &footer, &schema)?;
-        Ok(Self { file, footer, schema, layout, group: 0, open: None, row: 0, stopped: None })
+        Ok(Self { file, footer, schema, layout: None, group: 0, open: None, row: 0, stopped: None })
     }
 
     /// What the file says of itself at its end, which no other file says. It is given away, so ask once.
@@ -232,6 +233,10 @@ impl<'f> BlockReader<'f> {
                 self.next_group();
                 continue;
             }
+            let layout = match self.layout {
+                Some(layout) => layout,
+                None => *self.layout.insert(layout(self.file, &self.footer, &self.schema)?),
+            };
             let open = match &mut self.open {
                 Some(open) => open,
                 none => {
@@ -239,7 +244,7 @@ impl<'f> BlockReader<'f> {
                     none.insert(self.schema.open(self.file, &self.footer, self.group)?)
                 }
             };
-            let left_out = rows.read(open, self.layout)?;
+            let left_out = rows.read(open, layout)?;
             self.row += 1;
             if self.row == group.rows {
                 self.next_group();

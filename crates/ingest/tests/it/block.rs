@@ -3,6 +3,7 @@
 mod liar;
 mod made;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,6 +22,29 @@ impl BlockFile for Held {
 
     fn read(&self, range: Range<u64>) -> Result<Vec<u8>, String> {
         Ok(self.0[range.start as usize..range.end as usize].to_vec())
+    }
+}
+
+/// A file in memory that remembers what was read of it.
+pub struct Watched {
+    pub file: Held,
+    pub read: RefCell<Vec<Range<u64>>>,
+}
+
+impl Watched {
+    pub fn new(file: Vec<u8>) -> Self {
+        Self { file: Held(file), read: RefCell::default() }
+    }
+}
+
+impl BlockFile for Watched {
+    fn bytes(&self) -> u64 {
+        self.file.bytes()
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Vec<u8>, String> {
+        self.read.borrow_mut().push(range.clone());
+        self.file.read(range)
     }
 }
 
@@ -178,6 +202,18 @@ fn a_reader_that_skips_goes_on_where_another_one_stopped() {
         }
         assert!(both == whole, "skipped {at}");
     }
+}
+
+#[test]
+fn a_block_whose_rows_are_all_known_costs_its_footer_and_no_page() {
+    let block = made::block(7, made::Shape::default());
+    let watched = Watched::new(block.file.0);
+    let mut reader = BlockReader::open(&watched).expect("sound");
+    let (footer, rows) = (reader.take_footer().len() as u64, reader.rows());
+    reader.skip(rows).expect("skipped");
+    assert!(reader.next_piece().expect("nothing is left").is_none());
+    let read: u64 = watched.read.borrow().iter().map(|range| range.end - range.start).sum();
+    assert_eq!(read, footer + 8, "{:?}", watched.read.borrow());
 }
 
 #[test]
