@@ -22,6 +22,11 @@ const FRAMES: usize = 4 << 20;
 /// Bytes of a batch's symbols.
 const SYMBOL_BYTES: usize = 16 << 20;
 
+/// Locations of a batch, and lines, and half of its strings: half of what it may have, since a row may bring many.
+const LOCATIONS: usize = 512 << 10;
+/// Binaries of a batch; half, too.
+const MAPPINGS: usize = 32 << 10;
+
 /// Rows that are read for one batch: those that must be left out do not fill it.
 pub(super) const READ_MAX: u64 = 1 << 20;
 
@@ -139,9 +144,14 @@ impl Rows {
     }
 
     pub(super) fn is_over_full(&self) -> bool {
+        let of = &self.symbols.tables.symbols;
         self.stack.len() >= ROWS_MAX
             || self.symbols.tables.stacks.locations.len() >= FRAMES
-            || self.symbols.tables.symbols.strings.bytes.len() >= SYMBOL_BYTES
+            || of.strings.bytes.len() >= SYMBOL_BYTES
+            || of.strings.len() >= 2 * LOCATIONS
+            || of.locations.len() >= LOCATIONS
+            || of.lines.line.len() >= LOCATIONS
+            || of.mappings.len() >= MAPPINGS
     }
 
     pub(super) fn last_time(&self) -> Option<i64> {

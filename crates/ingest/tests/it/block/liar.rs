@@ -97,23 +97,67 @@ fn page(unpacked: usize, values: i64, packed: &[u8]) -> Vec<u8> {
     [&header.end()[..], packed].concat()
 }
 
+/// A column of stacks.
+struct Stacks {
+    pages: Vec<u8>,
+    values: i64,
+}
+
+impl Stacks {
+    /// A list that is empty: nothing goes on, nothing is there.
+    fn none() -> Self {
+        let nothing = [2, 0, 0, 0, 2, 0, 2, 0, 0, 0, 2, 0];
+        Self { pages: page(nothing.len(), 1, &nothing), values: 1 }
+    }
+
+    /// `rows` stacks of `frames` addresses each, none of them twice, some rows a page.
+    fn all_new(rows: usize, frames: usize, page_rows: usize) -> Self {
+        let mut of = Self { pages: Vec::new(), values: 0 };
+        for first in (0..rows).step_by(page_rows) {
+            let here = page_rows.min(rows - first);
+            let (mut continues, mut present, mut texts) = (Thrift::default(), Thrift::default(), Vec::new());
+            for row in first..first + here {
+                continues.0.extend([1 << 1, 0]);
+                continues.varint((frames as u64 - 1) << 1);
+                continues.0.push(1);
+                for frame in 0..frames {
+                    let mut location = Thrift::default();
+                    location.varint((row * frames + frame) as u64);
+                    // neither lines nor a mapping
+                    location.0.extend([0, 0]);
+                    texts.extend((location.0.len() as u32).to_le_bytes());
+                    texts.extend(location.0);
+                }
+            }
+            present.varint((here * frames) as u64 * 2);
+            present.0.push(1);
+            let levels = |of: Thrift| [&(of.0.len() as u32).to_le_bytes()[..], &of.0].concat();
+            let bytes = [levels(continues), levels(present), texts].concat();
+            of.pages.extend(page(bytes.len(), (here * frames) as i64, &bytes));
+            of.values += (here * frames) as i64;
+        }
+        of
+    }
+}
+
 /// A block with one row in the columns that every block has and in `labels` more, and all but the stacks in one page.
 fn block(labels: usize, page: &[u8], values: i64, zstd: bool) -> Vec<u8> {
-    // a list that is empty: nothing goes on, nothing is there
-    let nothing = [2, 0, 0, 0, 2, 0, 2, 0, 0, 0, 2, 0];
-    let stacks = self::page(nothing.len(), 1, &nothing);
+    block_of(1, labels, Chunk { at: 4, bytes: page.len(), zstd, values }, page, &Stacks::none())
+}
+
+/// With `rows` rows; `between` are the bytes from the file's begin to the stacks, of which `all` are those of the other columns.
+fn block_of(rows: i64, labels: usize, all: Chunk, between: &[u8], stacks: &Stacks) -> Vec<u8> {
     let labels: Vec<String> = (0..labels).map(|at| format!("labels.l{at:04}")).collect();
     let texts = TEXTS.into_iter().chain(labels.iter().map(String::as_str));
     let repeated = Thrift::default().number(1, 6).number(2, 2).text(1, "stacktrace");
     let elements: Vec<Thrift> =
         texts.map(|name| element(name, false)).chain(NUMBERS.map(|name| element(name, true))).collect();
-    let all = Chunk { at: 4, bytes: page.len(), zstd, values };
-    let of_stacks = Chunk { at: 4 + page.len(), bytes: stacks.len(), zstd: false, values: 1 };
+    let of_stacks = Chunk { at: 4 + between.len(), bytes: stacks.pages.len(), zstd: false, values: stacks.values };
     let chunks = vec![chunk(all); elements.len()].into_iter().chain([chunk(of_stacks)]);
-    let group = Thrift::default().list(1, chunks).number(2, 1);
+    let group = Thrift::default().list(1, chunks).number(2, rows);
     let schema = [root(elements.len() + 1)].into_iter().chain(elements).chain([repeated]);
     let footer = Thrift::default().list(2, schema).list(2, [group]);
-    file(&[page, &stacks].concat(), &footer.end())
+    file(&[between, &stacks.pages].concat(), &footer.end())
 }
 
 /// Why the one row of a block was left out; `None` if it was not.
@@ -194,4 +238,21 @@ fn thousands_of_columns_that_share_one_page_of_zeros_do_not_fill_the_memory() {
     let reason = left_out(block(4_000, &page(BYTES, 1, &zeros), 1, true));
     let reason = reason.expect("it is left out");
     assert!(reason.contains("\"labels.l00") && reason.contains("into 536870912 bytes"), "{reason}");
+}
+
+#[test]
+fn rows_whose_stacks_share_nothing_are_all_read_in_batches_that_keep_their_bounds() {
+    const ROWS: usize = 64_000;
+    let zeros = page(8 * ROWS, ROWS as i64, &vec![0; 8 * ROWS]);
+    let all = Chunk { at: 4, bytes: zeros.len(), zstd: false, values: ROWS as i64 };
+    let file = Held(block_of(ROWS as i64, 0, all, &zeros, &Stacks::all_new(ROWS, 18, ROWS)));
+    let mut reader = BlockReader::open(&file).expect("a block");
+    let mut pieces = Vec::new();
+    while let Some(piece) = reader.next_piece().expect("it can be read") {
+        assert_eq!((piece.left_out, piece.reason), (0, None));
+        pieces.push((piece.rows, piece.batch.symbols.locations.len()));
+    }
+    assert_eq!(pieces.iter().map(|(rows, _)| *rows).sum::<u64>(), ROWS as u64);
+    assert_eq!(pieces.iter().map(|(_, locations)| *locations).sum::<usize>(), 18 * ROWS);
+    assert!(pieces.iter().all(|(_, locations)| *locations < (512 << 10) + 18), "{pieces:?}");
 }
