@@ -56,6 +56,9 @@ pub(super) struct TextAt {
     pub(super) number: u32,
 }
 
+/// A stretch of the file, and where it begins.
+pub(super) type Window = (u64, Arc<Vec<u8>>);
+
 pub(super) struct Column<'f> {
     file: &'f dyn BlockFile,
     name: String,
@@ -67,8 +70,8 @@ pub(super) struct Column<'f> {
     end: u64,
     /// Values of the pages that were not read yet.
     left: u64,
-    /// A stretch of the file, and where it begins.
-    window: (u64, Vec<u8>),
+    /// First that of all columns, where there is one.
+    window: Window,
     memory: Arc<Memory>,
     /// Of `memory`, what is here.
     held: u64,
@@ -96,6 +99,7 @@ impl<'f> Column<'f> {
         info: &ColumnInfo,
         chunk: Chunk,
         memory: &Arc<Memory>,
+        window: &Window,
     ) -> Result<Self, Defect> {
         if let Codec::Other(codec) = chunk.codec {
             let what = format!("column {:?} is compressed in a way that Parca does not use (codec {codec})", info.name);
@@ -110,7 +114,7 @@ impl<'f> Column<'f> {
             at: chunk.start,
             end: chunk.start + chunk.bytes,
             left: chunk.values,
-            window: (0, Vec::new()),
+            window: window.clone(),
             memory: memory.clone(),
             held: 0,
             numbers_by_key: Vec::new(),
@@ -241,7 +245,9 @@ impl<'f> Column<'f> {
         let numbers = self.numbers_by_key.capacity() + self.numbers.capacity();
         let levels = self.continues.capacity() + self.present.capacity() + self.keys.capacity();
         let texts = self.dictionary.held() + self.plain.held();
-        let held = (self.window.1.capacity() + 8 * numbers + 4 * levels + texts) as u64 + coming;
+        // a window of all columns is small beside what they may have
+        let window = if Arc::strong_count(&self.window.1) > 1 { 0 } else { self.window.1.capacity() };
+        let held = (window + 8 * numbers + 4 * levels + texts) as u64 + coming;
         let before = std::mem::replace(&mut self.held, held);
         let change = held.wrapping_sub(before);
         let all = self.memory.0.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
@@ -268,13 +274,16 @@ impl<'f> Column<'f> {
 
     /// `len` bytes of the file from where the column is.
     fn bytes(&mut self, len: usize) -> Result<&[u8], Defect> {
-        let (start, held) = (self.window.0, self.window.1.len() as u64);
-        let is_held = start <= self.at && self.at + len as u64 <= start + held;
-        if !is_held {
-            let end = self.end.min(self.at + WINDOW_BYTES.max(len as u64));
-            // the old bytes go before the new ones come
-            self.window = (0, Vec::new());
-            self.window = (self.at, self.file.range(self.at..end)?);
+        let skip = usize::try_from(self.at.wrapping_sub(self.window.0)).unwrap_or(usize::MAX);
+        let rest = self.window.1.get(skip..).unwrap_or_default();
+        if rest.len() < len {
+            let behind = self.at + rest.len() as u64;
+            let end = self.end.min(behind + WINDOW_BYTES.max((len - rest.len()) as u64));
+            let mut bytes = rest.to_vec();
+            // the old window goes before the new bytes come
+            self.window = Window::default();
+            bytes.extend(self.file.range(behind..end)?);
+            self.window = (self.at, Arc::new(bytes));
         }
         let skip = (self.at - self.window.0) as usize;
         self.window.1.get(skip..).and_then(|rest| rest.get(..len)).ok_or_else(|| Defect::broken("the file is cut off"))

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::column::{Column, Memory};
+use super::column::{Column, Memory, Window};
 use super::footer::{ColumnInfo, Footer, Physical, Repetition};
 use super::{BlockFile, Defect};
 
 /// Columns that say what kind of sample a row is.
 pub(super) const TYPES: [&str; 5] = ["name", "sample_type", "sample_unit", "period_type", "period_unit"];
+
+/// Columns of a row group that lie within so many bytes are read at once: one request to a bucket, where each would take one of its own.
+const SPAN_BYTES_MAX: u64 = 16 << 20;
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
@@ -118,15 +121,29 @@ impl Schema {
         })
     }
 
+    /// All bytes of the columns of a row group, where they lie together.
+    fn span(&self, file: &dyn BlockFile, footer: &Footer, group: usize, time: usize) -> Result<Window, Defect> {
+        let used = self.types.into_iter().chain(self.labels.iter().map(|label| label.column));
+        let used = used.chain([self.period, self.duration, self.value, time, self.stacktrace]);
+        let chunks = used.map(|at| footer.groups[group].chunks[at]).filter(|chunk| chunk.bytes > 0);
+        let places = chunks.map(|chunk| (chunk.start, chunk.start + chunk.bytes));
+        let span = places.reduce(|(start, end), (other, other_end)| (start.min(other), end.max(other_end)));
+        match span {
+            Some((start, end)) if end - start <= SPAN_BYTES_MAX => Ok((start, Arc::new(file.range(start..end)?))),
+            _ => Ok(Window::default()),
+        }
+    }
+
     /// The columns of a row group, at its first row.
     pub(super) fn open<'f>(&self, file: &'f dyn BlockFile, footer: &Footer, group: usize) -> Result<Open<'f>, Defect> {
-        let memory = Arc::new(Memory::default());
-        let column = |at: usize| Column::new(file, &footer.columns[at], footer.groups[group].chunks[at], &memory);
         let [name, sample_type, sample_unit, period_type, period_unit] = self.types;
         let (time, time_scale) = match self.time_nanos {
             Some(at) => (at, 1),
             None => (self.timestamp, NANOS_PER_MILLI),
         };
+        let (memory, window) = (Arc::new(Memory::default()), self.span(file, footer, group, time)?);
+        let column =
+            |at: usize| Column::new(file, &footer.columns[at], footer.groups[group].chunks[at], &memory, &window);
         Ok(Open {
             types: [
                 column(name)?,
@@ -152,7 +169,7 @@ impl Schema {
         group: usize,
     ) -> Result<Column<'f>, Defect> {
         let (info, chunk) = (&footer.columns[self.stacktrace], footer.groups[group].chunks[self.stacktrace]);
-        Column::new(file, info, chunk, &Arc::default())
+        Column::new(file, info, chunk, &Arc::default(), &Window::default())
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ingest::{BlockFile, BlockReader};
 
-use super::Held;
+use super::{Held, Watched};
 
 /// A file of pages and a footer.
 pub fn file(pages: &[u8], footer: &[u8]) -> Vec<u8> {
@@ -255,4 +255,38 @@ fn rows_whose_stacks_share_nothing_are_all_read_in_batches_that_keep_their_bound
     assert_eq!(pieces.iter().map(|(rows, _)| *rows).sum::<u64>(), ROWS as u64);
     assert_eq!(pieces.iter().map(|(_, locations)| *locations).sum::<usize>(), 18 * ROWS);
     assert!(pieces.iter().all(|(_, locations)| *locations < (512 << 10) + 18), "{pieces:?}");
+}
+
+#[test]
+fn the_columns_of_a_row_group_are_read_at_once_where_they_lie_together_and_no_byte_twice_where_they_do_not() {
+    const ROWS: usize = 30_000;
+    let zeros = page(8 * ROWS, ROWS as i64, &vec![0; 8 * ROWS]);
+    let all = Chunk { at: 4, bytes: zeros.len(), zstd: false, values: ROWS as i64 };
+    // pages of some 60 KiB
+    let stacks = Stacks::all_new(ROWS, 10, 600);
+    for gap in [0, 17 << 20] {
+        let between = [&zeros[..], &vec![0; gap]].concat();
+        let at = 4 + between.len() as u64;
+        let end = at + stacks.pages.len() as u64;
+        let watched = Watched::new(block_of(ROWS as i64, 20, all, &between, &stacks));
+        let mut reader = BlockReader::open(&watched).expect("a block");
+        let mut rows = 0;
+        while let Some(piece) = reader.next_piece().expect("it can be read") {
+            assert_eq!((piece.left_out, piece.reason), (0, None));
+            rows += piece.rows;
+        }
+        assert_eq!(rows, ROWS as u64);
+        let read = watched.read.borrow();
+        let of_stacks: Vec<Range<u64>> =
+            read.iter().filter(|range| range.start >= at && range.end <= end).cloned().collect();
+        let bytes: u64 = of_stacks.iter().map(|range| range.end - range.start).sum();
+        if gap == 0 {
+            assert!(read.contains(&(4..end)), "{read:?}");
+            assert_eq!(bytes, end - at, "for the layout: {of_stacks:?}");
+            assert_eq!(read.len(), 2 + of_stacks.len() + 1);
+        } else {
+            assert_eq!(bytes, 2 * (end - at), "for the layout, and once more: {of_stacks:?}");
+            assert!(of_stacks.len() <= 2 * (end - at).div_ceil(256 << 10) as usize, "{of_stacks:?}");
+        }
+    }
 }
