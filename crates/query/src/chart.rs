@@ -2,6 +2,7 @@
 //! bars, as long as one bar ends where the next sample begins.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use foldhash::fast::RandomState;
 use profile::tree::{FrameUnion, Key, WeightedTree, ends, parents};
@@ -13,6 +14,7 @@ use crate::flame::{Cut, select};
 use crate::frames::{Contributor, FrameColumnsBuilder};
 use crate::groups::{Groups, LabelColumnsBuilder, LabelValues, SampleGroups};
 use crate::merge::{PartPicks, PartSums, Scope, Side};
+use crate::pick::visit_samples;
 use crate::report::FlameGraph;
 
 /// What a sample costs while it is sorted.
@@ -83,16 +85,13 @@ fn samples<'a>(
         let seen = &side.parts[part].sums.seen;
         let mut group_of = SampleGroups::new(groups, picks)?;
         let wanted: Vec<_> = picks.picked.iter().map(|picked| picked.as_pick()).collect();
-        let visited = picks.part.samples(&wanted, &|| context.go_on(), &mut |row| {
-            if scope.range.contains(&row.time)
-                && seen.get(row.stack as usize) == Some(&true)
-                && let Some(group) = group_of.group(&row)
-            {
+        visit_samples(context, &*picks.part, &wanted, |row| {
+            if scope.range.contains(&row.time) && seen.get(row.stack as usize) == Some(&true) {
+                let group = group_of.group(&row)?;
                 samples.push(Sample { time: row.time, part: part as u32, stack: row.stack, group, value: row.value });
             }
-        });
-        visited.map_err(|error| context.name(error))?;
-        group_of.finish()?;
+            Ok(ControlFlow::Continue(()))
+        })?;
     }
     samples.sort_unstable();
     samples.dedup_by(|next, first| {

@@ -4,6 +4,8 @@
 //! sample's own. A part holds few of all the pairs of group and stack, so its sums are lists and not columns.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -14,7 +16,7 @@ use store::part::{PartLabelSets, SampleRow};
 use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
 use crate::merge::{PartPicks, PartSums, Scope};
-use crate::pick::{Picked, set_label};
+use crate::pick::{Picked, set_label, visit_samples};
 use crate::report::{Dictionary, LabelColumn, TextColumn};
 
 /// The values of the labels that a request names, in its order; `None` for one that a sample lacks.
@@ -66,7 +68,6 @@ pub(crate) struct SampleGroups<'g, 'a> {
     known: HashMap<(u32, u32), u32, RandomState>,
     /// Samples of one profile and label set follow each other.
     last: Option<((u32, u32), u32)>,
-    failure: Option<QueryError>,
 }
 
 impl<'g, 'a> SampleGroups<'g, 'a> {
@@ -77,34 +78,28 @@ impl<'g, 'a> SampleGroups<'g, 'a> {
             groups.names.iter().any(|name| labels.get(name).is_none())
         };
         let sets = if picks.picked.iter().any(lacks) { Some(picks.part.label_sets()?) } else { None };
-        Ok(Self { groups, picks, sets, known: HashMap::default(), last: None, failure: None })
+        Ok(Self { groups, picks, sets, known: HashMap::default(), last: None })
     }
 
-    /// `None` once a group was one too many: see [`Self::finish`].
-    pub(crate) fn group(&mut self, sample: &SampleRow) -> Option<u32> {
+    /// The group of a sample; [`too_many`] are an error.
+    pub(crate) fn group(&mut self, sample: &SampleRow) -> Result<u32, QueryError> {
         let asked = (sample.pick, sample.label_set);
         if let Some((last, group)) = self.last
             && last == asked
         {
-            return Some(group);
+            return Ok(group);
         }
         let stream = self.picks.picked[sample.pick as usize].stream;
         let group = match self.known.get(&(stream, sample.label_set)) {
             Some(&known) => known,
-            None if self.failure.is_some() => return None,
-            None => match self.groups.number(&self.values(stream, sample.label_set)) {
-                Ok(group) => {
-                    self.known.insert((stream, sample.label_set), group);
-                    group
-                }
-                Err(failure) => {
-                    self.failure = Some(failure);
-                    return None;
-                }
-            },
+            None => {
+                let group = self.groups.number(&self.values(stream, sample.label_set))?;
+                self.known.insert((stream, sample.label_set), group);
+                group
+            }
         };
         self.last = Some((asked, group));
-        Some(group)
+        Ok(group)
     }
 
     fn values(&self, stream: u32, set: u32) -> LabelValues {
@@ -115,10 +110,6 @@ impl<'g, 'a> SampleGroups<'g, 'a> {
             (None, None) => None,
         };
         self.groups.names.iter().map(value).collect()
-    }
-
-    pub(crate) fn finish(self) -> Result<(), QueryError> {
-        self.failure.map_or(Ok(()), Err)
     }
 }
 
@@ -144,34 +135,30 @@ pub(crate) fn sums(
     let mut groups = Groups::new(engine, &scope.look.labels);
     let mut sums: Vec<HashMap<StackIx, i64, RandomState>> = Vec::new();
     let mut group_of = SampleGroups::new(&mut groups, picks)?;
-    let (mut rows, mut leases, mut refused) = (0usize, Vec::new(), None);
+    let (mut rows, mut leases) = (0usize, Vec::new());
     let wanted: Vec<_> = picks.picked.iter().map(Picked::as_pick).collect();
-    let read = picks.part.samples(&wanted, &|| context.go_on(), &mut |sample| {
+    visit_samples(context, &*picks.part, &wanted, |sample| {
         let is_seen = part.sums.seen.get(sample.stack as usize) == Some(&true);
-        if refused.is_some() || !is_seen || !scope.range.contains(&sample.time) {
-            return;
+        if !is_seen || !scope.range.contains(&sample.time) {
+            return Ok(ControlFlow::Continue(()));
         }
-        let Some(group) = group_of.group(&sample) else { return };
-        if sums.len() <= group as usize {
+        let group = group_of.group(&sample)? as usize;
+        if sums.len() <= group {
             sums.push(HashMap::default());
         }
-        let sum = sums[group as usize].entry(sample.stack).or_insert_with(|| {
-            if rows.is_multiple_of(SUMS_PER_LEASE) {
-                match engine.lease(SUMS_PER_LEASE * BYTES_PER_SUM) {
-                    Ok(lease) => leases.push(lease),
-                    Err(error) => refused = Some(error),
+        let sum = match sums[group].entry(sample.stack) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                if rows.is_multiple_of(SUMS_PER_LEASE) {
+                    leases.push(engine.lease(SUMS_PER_LEASE * BYTES_PER_SUM)?);
                 }
+                rows += 1;
+                new.insert(0)
             }
-            rows += 1;
-            0
-        });
+        };
         *sum = sum.wrapping_add(sample.value);
-    });
-    read.map_err(|error| context.name(error))?;
-    group_of.finish()?;
-    if let Some(refused) = refused {
-        return Err(refused);
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     context.check()?;
     let of_group = |(labels, sums): (LabelValues, HashMap<StackIx, i64, RandomState>)| {
         let mut stacks: Vec<(StackIx, i64)> = sums.into_iter().collect();

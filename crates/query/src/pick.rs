@@ -1,14 +1,16 @@
 //! Which profiles, which of their values and which of their samples a selector means, in one part.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use profile::{Labels, ProfileType, Stream, ValueType};
 use store::error::ReadError;
-use store::part::{Part, PartLabelSets, Pick};
+use store::part::{Part, PartLabelSets, Pick, SampleRow};
 
+use crate::engine::Context;
 use crate::error::QueryError;
 use crate::selector::{self, Matcher};
 
@@ -184,4 +186,30 @@ pub(crate) fn pick(
         }
     }
     Ok(picked)
+}
+
+/// Visits samples until `visit` fails or has seen enough; little more is read then.
+pub(crate) fn visit_samples(
+    context: &Context,
+    part: &dyn Part,
+    picks: &[Pick<'_>],
+    mut visit: impl FnMut(SampleRow) -> Result<ControlFlow<()>, QueryError>,
+) -> Result<(), QueryError> {
+    let is_over = Cell::new(false);
+    let mut end = Ok(());
+    let read = part.samples(picks, &|| !is_over.get() && context.go_on(), &mut |sample| {
+        if is_over.get() {
+            return;
+        }
+        match visit(sample) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => is_over.set(true),
+            Err(error) => {
+                is_over.set(true);
+                end = Err(error);
+            }
+        }
+    });
+    // a read that was ended here says that it was cancelled
+    if is_over.get() { end } else { read.map_err(|error| context.name(error)) }
 }

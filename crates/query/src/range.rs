@@ -5,6 +5,7 @@
 //! profile of each bucket, for every series on its own.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -14,7 +15,7 @@ use store::part::{Part, PartLabelSets};
 use crate::catalogue::is_cpu_time;
 use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
-use crate::pick::{Picked, Query, pick, series_labels, set_label, set_labels};
+use crate::pick::{Picked, Query, pick, series_labels, set_label, set_labels, visit_samples};
 use crate::report::{RangeSample, Series};
 use crate::request::{RangeRequest, ValidatedRange};
 
@@ -145,10 +146,9 @@ fn add_samples(
     let profiles = part.profiles();
     let mut split_series: HashMap<(u32, u32), usize, RandomState> = HashMap::default();
     let picks: Vec<_> = picked.iter().map(Picked::as_pick).collect();
-    let mut failure = None;
-    let read = part.samples(&picks, &|| context.go_on(), &mut |sample| {
-        if sample.time < range.start || sample.time > range.end || failure.is_some() {
-            return;
+    visit_samples(context, part, &picks, |sample| {
+        if sample.time < range.start || sample.time > range.end {
+            return Ok(ControlFlow::Continue(()));
         }
         let picked = &picked[sample.pick as usize];
         let series = match whole_series.get(&picked.stream) {
@@ -157,25 +157,17 @@ fn add_samples(
                 Some(series) => *series,
                 None => {
                     let stream = &part.streams()[picked.stream as usize].labels;
-                    match points.series(grouping.labels(stream, Some((&sets, sample.label_set)))) {
-                        Ok(series) => {
-                            split_series.insert((picked.stream, sample.label_set), series);
-                            series
-                        }
-                        Err(error) => {
-                            failure = Some(error);
-                            return;
-                        }
-                    }
+                    let series = points.series(grouping.labels(stream, Some((&sets, sample.label_set))))?;
+                    split_series.insert((picked.stream, sample.label_set), series);
+                    series
                 }
             },
         };
         let duration = profiles.duration[picked.profile as usize];
         let point = Point { time: sample.time, last: sample.time, value: sample.value, count: 1, duration };
         points.add(series, point);
-    });
-    read.map_err(|error| context.name(error))?;
-    failure.map_or(Ok(()), Err)
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 /// The bucket of a time, as its begin. Steps are positive.

@@ -11,6 +11,7 @@ mod nested;
 mod oracle;
 mod random;
 mod ranges;
+mod reads;
 mod reports;
 mod series;
 mod singles;

@@ -1,6 +1,7 @@
 //! A part in memory, made of one batch, as simply as can be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use profile::tree::{self, LocationTree, NameTree, Trees};
 use profile::{Batch, Stream};
@@ -118,12 +119,12 @@ impl Part for MemoryPart {
         visit: &mut dyn FnMut(SampleRow),
     ) -> Result<(), ReadError> {
         for (pick_ix, pick) in picks.iter().enumerate() {
-            if !go_on() {
-                return Err(ReadError::cancelled());
-            }
             let profile = pick.profile as usize;
             let stream = &self.batch.streams[self.batch.profiles.stream[profile] as usize];
             for sample in self.batch.profiles.samples(profile) {
+                if !go_on() {
+                    return Err(ReadError::cancelled());
+                }
                 let value = self.batch.samples.values[sample * stream.sample_types.len() + usize::from(pick.value)];
                 let label_set = self.set(sample);
                 if value == 0 || pick.label_sets.is_some_and(|wanted| !wanted[label_set as usize]) {
@@ -147,6 +148,79 @@ impl Part for MemoryPart {
             mappings: self.batch.profiles.mappings(profile).to_vec(),
             extras: self.batch.profiles.extras.get(profile).cloned().unwrap_or_default(),
         })
+    }
+}
+
+/// Such a part that counts what is read of its samples one by one.
+pub struct Watched {
+    part: MemoryPart,
+    reads: AtomicUsize,
+    visited: AtomicUsize,
+}
+
+impl Watched {
+    pub fn new(batch: Batch) -> Self {
+        Self { part: MemoryPart::new(batch), reads: AtomicUsize::new(0), visited: AtomicUsize::new(0) }
+    }
+
+    /// Reads, and samples that were met in them, since it was asked last.
+    pub fn count(&self) -> (usize, usize) {
+        (self.reads.swap(0, Ordering::Relaxed), self.visited.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Part for Watched {
+    fn name(&self) -> String {
+        self.part.name()
+    }
+
+    fn streams(&self) -> &[Stream] {
+        self.part.streams()
+    }
+
+    fn profiles(&self) -> &ProfileTable {
+        self.part.profiles()
+    }
+
+    fn label_sets(&self) -> Result<Arc<PartLabelSets>, ReadError> {
+        self.part.label_sets()
+    }
+
+    fn stream_label_sets(&self, stream: u32) -> Result<Arc<[u32]>, ReadError> {
+        self.part.stream_label_sets(stream)
+    }
+
+    fn symbols(&self) -> Result<Arc<PartSymbols>, ReadError> {
+        self.part.symbols()
+    }
+
+    fn name_tree(&self) -> Result<Arc<NameTree>, ReadError> {
+        self.part.name_tree()
+    }
+
+    fn location_tree(&self) -> Result<Arc<LocationTree>, ReadError> {
+        self.part.location_tree()
+    }
+
+    fn sum_by_stack(&self, picks: &[Pick<'_>], go_on: &dyn Fn() -> bool) -> Result<StackSums, ReadError> {
+        self.part.sum_by_stack(picks, go_on)
+    }
+
+    fn samples(
+        &self,
+        picks: &[Pick<'_>],
+        go_on: &dyn Fn() -> bool,
+        visit: &mut dyn FnMut(SampleRow),
+    ) -> Result<(), ReadError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.part.samples(picks, go_on, &mut |sample| {
+            self.visited.fetch_add(1, Ordering::Relaxed);
+            visit(sample);
+        })
+    }
+
+    fn export(&self, profile: u32) -> Result<ProfileExport, ReadError> {
+        self.part.export(profile)
     }
 }
 

@@ -222,6 +222,7 @@ pub fn batch(profiles: &[Profile]) -> Batch {
     let mut batch = Batch { label_sets: LabelSets::with_empty(), ..Batch::default() };
     batch.profiles = Profiles::default();
     let mut stacks: HashMap<Vec<u32>, u32> = HashMap::new();
+    let mut label_sets = HashMap::from([(Vec::new(), 0)]);
     for profile in profiles {
         let stream = Stream {
             tenant: String::new(),
@@ -241,8 +242,8 @@ pub fn batch(profiles: &[Profile]) -> Batch {
             batch.samples.stack.push(*stacks.entry(run).or_insert_with_key(|run| table.push(run)));
             batch.samples.values.extend(sample.values);
             let sets = &mut batch.label_sets;
-            if sample.labels.is_empty() {
-                batch.samples.label_set.push(0);
+            if let Some(&known) = label_sets.get(&sample.labels) {
+                batch.samples.label_set.push(known);
                 continue;
             }
             for (name, value) in &sample.labels {
@@ -253,6 +254,7 @@ pub fn batch(profiles: &[Profile]) -> Batch {
             }
             sets.end.push(sets.key.len() as u32);
             batch.samples.label_set.push(sets.len() as u32 - 1);
+            label_sets.insert(sample.labels.clone(), sets.len() as u32 - 1);
         }
         let rows = &mut batch.profiles;
         rows.stream.push(stream_ix as u32);
