@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use profile::StackIx;
+use profile::tree::weigh::{seen_nodes, seen_rows};
 use profile::tree::{Change, FrameUnion, Key, Paths, Weight, WeightedTree, join};
 use store::budget::Lease;
 
@@ -78,7 +79,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
         .map_err(|error| QueryError { message: in_diff("compare", &error), ..error })?;
     let scale = if absolute { 1.0 } else { scale(base.whole(), compare.whole()) };
     if report_type == ReportType::Pprof {
-        let pprof = export::diff(context, &scope, &base, &compare, scale)?;
+        let pprof = export::diff(engine, context, &scope, &base, &compare, scale)?;
         return Ok(QueryReply { total: 0, filtered: compare.filtered, report: Report::Pprof(pprof) });
     }
     if let Some(reference) = &request.source
@@ -129,6 +130,13 @@ pub(crate) struct Slice<'a> {
     _lease: Option<Lease>,
 }
 
+impl<'a> Slice<'a> {
+    /// Of its group; `None` where that has none.
+    pub(crate) fn labels(&self) -> Option<&'a LabelValues> {
+        self.group.map(|group| &group.labels).filter(|labels| labels.iter().any(Option::is_some))
+    }
+}
+
 /// All parts' trees as one, and what leads back to the parts.
 pub(crate) struct Merged<'a, W> {
     pub(crate) parts: Vec<&'a PartSums>,
@@ -165,16 +173,17 @@ impl<'a, W: Weight> Merged<'a, W> {
         let mut slices = Vec::new();
         let mut trees: BTreeMap<Option<&'a LabelValues>, Vec<WeightedTree<W>>> = BTreeMap::new();
         for (slice, tree) in of_parts.into_iter().flatten() {
-            let labels = slice.group.map(|group| &group.labels).filter(|labels| labels.iter().any(Option::is_some));
-            trees.entry(labels).or_default().push(tree);
+            trees.entry(slice.labels()).or_default().push(tree);
             slices.push(slice);
+        }
+        // what has none of the labels is a group too, as it is within a part
+        let is_told_apart = parts.iter().any(|part| part.groups.is_some());
+        if is_told_apart && trees.len() > engine.options().series_max {
+            return Err(groups::too_many(engine.options().series_max));
         }
         let mut tree = join(trees.remove(&None).unwrap_or_default());
         let (groups, trees): (Vec<_>, Vec<_>) =
             trees.into_iter().filter_map(|(labels, trees)| labels.zip(Some(trees))).unzip();
-        if groups.len() > engine.options().series_max {
-            return Err(groups::too_many(engine.options().series_max));
-        }
         tree.graft((union.key.len() as u32..).zip(trees.into_iter().map(join)));
         context.check()?;
         Ok(Self { parts: parts.to_vec(), slices, union, groups, tree })
@@ -227,11 +236,10 @@ fn whole<'a, W: Weight>(
     frame_row: &[u32],
 ) -> (Slice<'a>, WeightedTree<W>) {
     let tree = &part.name_tree;
-    let seen = profile::tree::weigh::seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
+    let seen = seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
     let weights = part.sums.sum.iter().map(|&sum| weigh(sum));
     let weighted = WeightedTree::new(tree, weights, &part.sums.seen, &seen, frame_row);
-    let nodes = seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(node, _)| node as u32).collect();
-    (Slice { part: index, group: None, nodes, _lease: None }, weighted)
+    (Slice { part: index, group: None, nodes: seen_rows(&seen), _lease: None }, weighted)
 }
 
 /// What a group's node costs: itself, its share of the join and of the trees that are joined.

@@ -7,12 +7,13 @@ use foldhash::fast::RandomState;
 use profile::pprof::Pprof;
 use profile::symbols::StackIx;
 use profile::{LabelSets, MappingRange, Mappings, NONE, PprofExtras, Stacks, StringIx, Symbols, ValueType};
+use store::budget::Lease;
 use store::part::{Part, PartLabelSets};
 
 use crate::answer::scaled;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
-use crate::groups::{GroupSums, LabelValues};
+use crate::groups::{GroupSums, LabelValues, too_many};
 use crate::merge::{PartPicks, Scope, Side};
 
 /// A single profile is exported whole: labels, runtime addresses, comments. Of several, and of a range, the
@@ -28,23 +29,24 @@ pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Resul
         }
     }
     let side = Side::sum(engine, context, scope)?;
-    let mut export = Export::default();
-    export.add_side(context, scope, &side, |value| value)?;
-    Ok((export.finish(scope), side.filtered))
+    let mut merge = Merge::default();
+    merge.add_side(engine, context, scope, &side, |value| value)?;
+    Ok((merge.finish(context, scope)?, side.filtered))
 }
 
 /// What changed from `base`, multiplied by `scale`, to `compare`.
 pub(crate) fn diff(
+    engine: &Engine,
     context: &Context,
     scope: &Scope,
     base: &Side,
     compare: &Side,
     scale: f64,
 ) -> Result<Vec<u8>, QueryError> {
-    let mut export = Export::default();
-    export.add_side(context, scope, compare, |value| value)?;
-    export.add_side(context, scope, base, |value| scaled(value, scale).wrapping_neg())?;
-    Ok(export.finish(scope))
+    let mut merge = Merge::default();
+    merge.add_side(engine, context, scope, compare, |value| value)?;
+    merge.add_side(engine, context, scope, base, |value| scaled(value, scale).wrapping_neg())?;
+    merge.finish(context, scope)
 }
 
 fn one(context: &Context, scope: &Scope, part: &dyn Part, picked: &crate::pick::Picked) -> Result<Vec<u8>, QueryError> {
@@ -58,8 +60,7 @@ fn one(context: &Context, scope: &Scope, part: &dyn Part, picked: &crate::pick::
         if !scope.range.contains(&sample.time) {
             return;
         }
-        let run = export.run(&mut from, symbols.stacks.get(sample.stack));
-        export.stacks.push(&run);
+        export.stacks.push(&export.tables.run(&mut from, symbols.stacks.get(sample.stack)));
         export.values.push(sample.value);
         let Export { tables, label_sets, .. } = &mut export;
         let set =
@@ -108,13 +109,9 @@ struct Export {
     tables: Tables,
     stacks: Stacks,
     values: Vec<i64>,
-    /// The sample of each stack and label set, where equal ones add up.
-    sample_of: HashMap<(Box<[u32]>, u32), StackIx, RandomState>,
     /// One per sample.
     sample_sets: Vec<u32>,
     label_sets: LabelSets,
-    /// The label set of each group.
-    set_of: HashMap<LabelValues, u32, RandomState>,
     extras: PprofExtras,
 }
 
@@ -124,90 +121,147 @@ impl Default for Export {
             tables: Tables::default(),
             stacks: Stacks::default(),
             values: Vec::new(),
-            sample_of: HashMap::default(),
             sample_sets: Vec::new(),
             label_sets: LabelSets::with_empty(),
-            set_of: HashMap::default(),
             extras: PprofExtras::default(),
         }
     }
 }
 
-impl Export {
-    /// Adds all sums of a side; equal stacks with equal labels add up.
+/// What a sample costs beside its stack: its place among others, its value and its labels, here and encoded.
+const BYTES_PER_SAMPLE: usize = 64;
+/// A frame of a sample: a row in the profile, and its number as it is encoded.
+const BYTES_PER_FRAME: usize = 8;
+const BYTES_PER_LEASE: usize = 1 << 20;
+const STACKS_PER_CHECK: usize = 1 << 12;
+
+/// Many profiles on their way into one: equal stacks with equal labels add up.
+#[derive(Default)]
+struct Merge {
+    export: Export,
+    /// Stacks by content, in rows of the tables.
+    runs: Stacks,
+    run_of: HashMap<Box<[u32]>, StackIx, RandomState>,
+    /// The sample of each of `runs` and each label set.
+    sample_of: HashMap<(StackIx, u32), u32, RandomState>,
+    /// Per sample its row of `runs`.
+    sample_runs: Vec<StackIx>,
+    /// The label set of each group.
+    set_of: HashMap<LabelValues, u32, RandomState>,
+    leases: Vec<Lease>,
+    /// What is held beside the leases. bytes
+    owed: usize,
+}
+
+impl Merge {
+    /// Adds all sums of a side.
     fn add_side(
         &mut self,
+        engine: &Engine,
         context: &Context,
         scope: &Scope,
         side: &Side,
         weigh: impl Fn(i64) -> i64,
     ) -> Result<(), QueryError> {
         for part in &side.parts {
-            context.check()?;
+            let stacks = &part.symbols.stacks;
             let mut from = FromPart::new(&part.symbols.symbols);
-            let mut add = |export: &mut Self, stack: StackIx, sum: i64, set: u32| {
-                let run = part.symbols.stacks.get(stack);
-                if !run.is_empty() {
-                    let run = export.run(&mut from, run);
-                    export.add(run, set, weigh(sum));
+            let mut rows = vec![NONE; stacks.len()];
+            let mut add = |merge: &mut Self, stack: StackIx, sum: i64, set: u32| -> Result<(), QueryError> {
+                if stacks.get(stack).is_empty() {
+                    return Ok(());
                 }
+                let row = &mut rows[stack as usize];
+                if *row == NONE {
+                    *row = merge.run(&mut from, stacks.get(stack));
+                }
+                merge.add(*row, set, weigh(sum));
+                if merge.owed >= BYTES_PER_LEASE || (stack as usize).is_multiple_of(STACKS_PER_CHECK) {
+                    merge.settle(engine, context)?;
+                }
+                Ok(())
             };
             match &part.groups {
                 None => {
                     let sums = part.sums.sum.iter().zip(&part.sums.seen).enumerate().filter(|(_, (_, seen))| **seen);
-                    sums.for_each(|(stack, (&sum, _))| add(self, stack as StackIx, sum, NO_LABELS));
+                    for (stack, (&sum, _)) in sums {
+                        add(self, stack as StackIx, sum, NO_LABELS)?;
+                    }
                 }
                 Some(groups) => {
                     for GroupSums { labels, stacks } in groups {
-                        let set = self.set(&scope.look.labels, labels);
-                        stacks.iter().for_each(|&(stack, sum)| add(self, stack, sum, set));
+                        let set = self.set(engine, &scope.look.labels, labels)?;
+                        for &(stack, sum) in stacks {
+                            add(self, stack, sum, set)?;
+                        }
                     }
                 }
             }
+            self.settle(engine, context)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, run: Box<[u32]>, set: u32, value: i64) {
-        let sample = match self.sample_of.entry((run, set)) {
+    /// Leases what is owed, where the answer is still wanted.
+    fn settle(&mut self, engine: &Engine, context: &Context) -> Result<(), QueryError> {
+        context.check()?;
+        self.leases.push(engine.lease(std::mem::take(&mut self.owed))?);
+        Ok(())
+    }
+
+    /// A part's stack as a row of `runs`.
+    fn run(&mut self, from: &mut FromPart<'_>, stack: &[u32]) -> StackIx {
+        match self.run_of.entry(self.export.tables.run(from, stack)) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(entry) => {
-                let sample = self.stacks.push(&entry.key().0);
-                self.values.push(0);
-                self.sample_sets.push(set);
-                *entry.insert(sample)
+            Entry::Vacant(new) => {
+                self.owed += 2 * size_of_val(stack) + BYTES_PER_SAMPLE;
+                let run = self.runs.push(new.key());
+                *new.insert(run)
             }
-        };
-        let sum = &mut self.values[sample as usize];
+        }
+    }
+
+    fn add(&mut self, run: StackIx, set: u32, value: i64) {
+        let values = &mut self.export.values;
+        let sample = *self.sample_of.entry((run, set)).or_insert_with(|| {
+            self.owed += BYTES_PER_SAMPLE + BYTES_PER_FRAME * self.runs.get(run).len();
+            self.sample_runs.push(run);
+            self.export.sample_sets.push(set);
+            values.push(0);
+            values.len() as u32 - 1
+        });
+        let sum = &mut values[sample as usize];
         *sum = sum.wrapping_add(value);
     }
 
     /// A group's labels as a label set; the same group of two parts gives one.
-    fn set(&mut self, names: &[String], values: &LabelValues) -> u32 {
+    fn set(&mut self, engine: &Engine, names: &[String], values: &LabelValues) -> Result<u32, QueryError> {
         if let Some(&known) = self.set_of.get(values) {
-            return known;
+            return Ok(known);
         }
+        let most = engine.options().series_max;
+        if self.set_of.len() == most {
+            return Err(too_many(most));
+        }
+        let Export { tables, label_sets, .. } = &mut self.export;
         for (name, value) in names.iter().zip(values) {
             let Some(value) = value else { continue };
-            self.label_sets.key.push(self.tables.string(name.as_bytes()));
-            self.label_sets.str.push(self.tables.string(value.as_bytes()));
-            self.label_sets.unit.push(0);
-            self.label_sets.num.push(0);
+            label_sets.key.push(tables.string(name.as_bytes()));
+            label_sets.str.push(tables.string(value.as_bytes()));
+            label_sets.unit.push(0);
+            label_sets.num.push(0);
         }
-        self.label_sets.end.push(self.label_sets.key.len() as u32);
-        let set = (self.label_sets.end.len() - 1) as u32;
+        label_sets.end.push(label_sets.key.len() as u32);
+        let set = (label_sets.end.len() - 1) as u32;
         self.set_of.insert(values.clone(), set);
-        set
-    }
-
-    /// A part's stack in rows of our tables.
-    fn run(&mut self, from: &mut FromPart<'_>, run: &[u32]) -> Box<[u32]> {
-        run.iter().map(|&location| self.tables.location(from, location)).collect()
+        Ok(set)
     }
 
     /// A merge: from the begin of its range. It has no one duration and period, so both are 0, as in Parca.
-    fn finish(mut self, scope: &Scope) -> Vec<u8> {
-        let mappings = &self.tables.symbols.mappings;
+    fn finish(self, context: &Context, scope: &Scope) -> Result<Vec<u8>, QueryError> {
+        let Self { mut export, runs, sample_runs, leases: _held, .. } = self;
+        context.check()?;
+        let mappings = &export.tables.symbols.mappings;
         let ranges: Vec<MappingRange> = (0..mappings.len())
             .map(|row| MappingRange {
                 mapping: row as u32,
@@ -216,10 +270,22 @@ impl Export {
                 offset: mappings.offset[row],
             })
             .collect();
-        self.tables.place(&ranges);
-        self.encode(scope, *scope.range.start(), 0, 0)
+        export.tables.place(&ranges);
+        // without labels every stack is one sample's, in this order
+        export.stacks = if sample_runs.len() == runs.len() && export.label_sets.len() == 1 {
+            runs
+        } else {
+            let mut stacks = Stacks::default();
+            for &run in &sample_runs {
+                stacks.push(runs.get(run));
+            }
+            stacks
+        };
+        Ok(export.encode(scope, *scope.range.start(), 0, 0))
     }
+}
 
+impl Export {
     fn encode(mut self, scope: &Scope, time: i64, duration: i64, period: i64) -> Vec<u8> {
         let mut names = |value_type: &ValueType| {
             (self.tables.string(value_type.kind.as_bytes()), self.tables.string(value_type.unit.as_bytes()))
@@ -316,6 +382,11 @@ impl Tables {
             }
         }
         self.symbols.mappings = placed;
+    }
+
+    /// A part's stack in rows of these.
+    fn run(&mut self, from: &mut FromPart<'_>, stack: &[u32]) -> Box<[u32]> {
+        stack.iter().map(|&location| self.location(from, location)).collect()
     }
 
     fn string(&mut self, string: &[u8]) -> StringIx {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use profile::tree::conflict::{self, FrameMetadata};
-use profile::tree::weigh::seen_nodes;
+use profile::tree::weigh::{seen_nodes, seen_rows};
 use profile::tree::{LocationTree, NameTree, Paths, Weight, parents};
 use profile::{NONE, StringIx};
 
@@ -76,8 +76,10 @@ pub(crate) fn contributors<W: Weight>(
     kept: &Kept,
 ) -> Result<Vec<Option<Contributor>>, QueryError> {
     let slices: Vec<&[Slice<'_>]> = merged.slices.chunk_by(|a, b| a.part == b.part).collect();
-    let found =
-        in_parallel(engine.options().threads, &slices, |slices| part_contributors(context, merged, slices, kept))?;
+    let of_group = group_rows(merged, kept);
+    let found = in_parallel(engine.options().threads, &slices, |slices| {
+        part_contributors(context, merged, slices, kept, &of_group)
+    })?;
     let mut rows: Vec<Option<Contributor>> = vec![None; kept.depth.len()];
     for (row, contributor) in found.into_iter().flatten() {
         match &mut rows[row as usize] {
@@ -98,6 +100,7 @@ fn part_contributors<W: Weight>(
     merged: &Merged<'_, W>,
     slices: &[Slice<'_>],
     kept: &Kept,
+    of_group: &[Option<Range<usize>>],
 ) -> Result<Vec<(u32, Contributor)>, QueryError> {
     let mut found: Vec<(u32, Contributor)> = Vec::new();
     let Some(first) = slices.first() else { return Ok(found) };
@@ -107,7 +110,11 @@ fn part_contributors<W: Weight>(
     let mut location_paths = None;
     for slice in slices {
         context.check()?;
-        let Some(within) = kept_rows(merged, slice, kept) else { continue };
+        let within = match slice.labels() {
+            None => Some(0..kept.end[0] as usize),
+            Some(labels) => merged.groups.binary_search(&labels).ok().and_then(|group| of_group[group].clone()),
+        };
+        let Some(within) = within else { continue };
         let begin = found.len();
         let is_exact = part.is_exact && slice.group.is_none();
         for_each_common(kept, within, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
@@ -122,10 +129,7 @@ fn part_contributors<W: Weight>(
         if !asked.nodes.is_empty() {
             let location_tree = part.part.location_tree()?;
             let nodes = match slice.group {
-                None => {
-                    let seen = seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen);
-                    seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(node, _)| node as u32).collect()
-                }
+                None => seen_rows(&seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen)),
                 Some(group) => {
                     let stacks = group.stacks.iter();
                     let mut leaves: Vec<u32> =
@@ -165,17 +169,19 @@ impl Asked {
     }
 }
 
-/// The rows that a slice may contribute to: those below its group's own; `None` if that is not kept.
-fn kept_rows<W>(merged: &Merged<'_, W>, slice: &Slice<'_>, kept: &Kept) -> Option<Range<usize>> {
-    let labels = slice.group.map(|group| &group.labels).filter(|labels| labels.iter().any(Option::is_some));
-    let Some(labels) = labels else { return Some(0..kept.end[0] as usize) };
-    let group = merged.groups.binary_search(&labels).ok()?;
-    let frame = (merged.union.key.len() + group) as u32;
+/// Per group of [`Merged::groups`] its row and those below it, which its slices may contribute to; `None` where it is not
+/// kept.
+fn group_rows<W: Weight>(merged: &Merged<'_, W>, kept: &Kept) -> Vec<Option<Range<usize>>> {
+    let mut of_group = vec![None; merged.groups.len()];
     let mut row = 1;
-    while row < kept.frame.len() && kept.frame[row] != frame {
-        row = kept.end[row] as usize;
+    while row < kept.frame.len() {
+        let end = kept.end[row] as usize;
+        if let Some(group) = merged.group(kept.frame[row]) {
+            of_group[group as usize] = Some(row..end);
+        }
+        row = end;
     }
-    (row < kept.frame.len()).then(|| row..kept.end[row] as usize)
+    of_group
 }
 
 /// Calls `visit(kept row, name node)` for what both trees have below the first of the kept rows `within` and below

@@ -196,6 +196,11 @@ pub fn seen_nodes(depth: &[u16], leaf: &[u32], seen: &[bool]) -> Vec<bool> {
     nodes
 }
 
+/// The rows that are marked, ascending.
+pub fn seen_rows(seen: &[bool]) -> Vec<u32> {
+    seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(row, _)| row as u32).collect()
+}
+
 /// Ways from the root of one tree to some of its nodes. Asking costs what is found, not what the tree holds.
 pub struct Paths {
     parent: Vec<u32>,

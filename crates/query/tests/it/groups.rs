@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use profile::Labels;
 use query::request::{DiffSide, QueryOptions};
-use query::{Context, Engine, EngineOptions, ErrorKind, FlameGraph, QueryReply, QueryRequest, Report, Selection, View};
+use query::{
+    Context, Engine, EngineOptions, ErrorKind, FlameGraph, QueryError, QueryReply, QueryRequest, Report, Selection,
+    View,
+};
 
 use crate::memory::MemorySource;
 use crate::oracle::{Columns, FrameName, Node, Row, label};
-use crate::random::{Profile, Random, Sample, batch, profiles};
+use crate::random::{Line, Location, Profile, Random, SECOND, Sample, batch, profiles};
 use crate::reports::{Question, ask_for, canonical, check, engine, rows};
 use crate::views::{seen, view};
 
@@ -258,4 +262,59 @@ fn more_groups_than_a_graph_may_have_and_more_sums_than_there_is_memory_for_are_
     let error = ask(small, 5, &["labels.job"]).expect_err("no room");
     assert_eq!(error.kind, ErrorKind::ResourceExhausted);
     assert!(error.message.contains("ask for less"), "{error}");
+}
+
+/// Everything by job, of profiles that lie in one part or in several.
+fn by_job(parts: &[&[Profile]], report_type: i32, options: EngineOptions) -> Result<QueryReply, QueryError> {
+    let query = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta".to_owned();
+    let everything = Selection::Merge { query, start: Some(0), end: Some(i64::MAX) };
+    let request = QueryRequest {
+        mode: 2,
+        options: Some(QueryOptions::Select(everything)),
+        report_type,
+        node_trim_threshold: None,
+        source: None,
+        view: View { group_by: vec!["labels.job".to_owned()], ..View::default() },
+    };
+    let source = MemorySource::new(parts.iter().map(|profiles| batch(profiles)));
+    Engine::new(source, options).query(&Context::default(), &request)
+}
+
+fn one_sample(job: Option<String>, depth: u64) -> Profile {
+    let frame = Line { function: Some(("main", "main", "a.go", 1)), line: 1 };
+    let location = |address| Location { binary: None, address, lines: vec![frame.clone()] };
+    Profile {
+        labels: Labels::from_pairs(job.map(|job| ("job".to_owned(), job))),
+        delta: true,
+        time: 1_000 * SECOND,
+        duration: SECOND,
+        period: 1,
+        samples: vec![Sample { stack: (0..depth).map(location).collect(), values: [1, 1], labels: Vec::new() }],
+    }
+}
+
+#[test]
+fn groups_are_as_many_in_several_parts_as_in_one() {
+    let all: Vec<Profile> = [Some("a"), Some("b"), None].map(|job| one_sample(job.map(str::to_owned), 2)).to_vec();
+    for report_type in [1, 5] {
+        for parts in [vec![&all[..]], vec![&all[..2], &all[2..]], vec![&all[..1], &all[1..]]] {
+            for most in 1..5 {
+                let options = EngineOptions { series_max: most, ..EngineOptions::default() };
+                let answer = by_job(&parts, report_type, options);
+                assert_eq!(answer.is_ok(), most >= 3, "report {report_type}, {} parts, at most {most}", parts.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pprof_by_labels_is_refused_with_advice_where_its_stacks_do_not_fit() {
+    // as many sums: what differs is how long a stack each of them repeats
+    let profiles = |depth| (0..200).map(|job| one_sample(Some(job.to_string()), depth)).collect::<Vec<_>>();
+    let options = EngineOptions { memory_bytes: 1 << 20, ..EngineOptions::default() };
+    by_job(&[&profiles(2)], 1, options).expect("room for short stacks");
+    let error = by_job(&[&profiles(500)], 1, options).expect_err("no room");
+    assert_eq!(error.kind, ErrorKind::ResourceExhausted);
+    assert!(error.message.contains("ask for less"), "{error}");
+    by_job(&[&profiles(500)], 1, EngineOptions::default()).expect("room for long ones");
 }
