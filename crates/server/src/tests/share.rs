@@ -10,7 +10,7 @@ use super::*;
 use crate::listener::Answer;
 use crate::proto::parca::query::v1alpha1::*;
 use crate::proto::parca::share::v1alpha1::{UploadRequest, UploadResponse};
-use crate::{ListenOptions, Listener};
+use crate::{ListenOptions, Listener, Tls};
 
 const SHARE: &str = "/parca.query.v1alpha1.QueryService/ShareProfile";
 
@@ -44,8 +44,15 @@ impl Answer for ShareServer {
 
 /// Its address, its certificate, and the task that ends when it is dropped.
 async fn started(server: ShareServer) -> (String, String, JoinHandle<()>) {
+    started_with(server, super::tls::self_signed).await
+}
+
+async fn started_with(
+    server: ShareServer,
+    tls: impl FnOnce(&std::path::Path) -> (Tls, rcgen::Certificate),
+) -> (String, String, JoinHandle<()>) {
     let directory = tempfile::tempdir().expect("a directory");
-    let (tls, cert) = super::tls::self_signed(directory.path());
+    let (tls, cert) = tls(directory.path());
     let options = ListenOptions { address: "127.0.0.1:0".into(), tls: Some(tls), ..ListenOptions::default() };
     let listener = Listener::bind(options).await.expect("a free port");
     let port = listener.address().expect("bound").port();
@@ -148,6 +155,27 @@ async fn a_server_that_is_not_trusted_or_refuses_or_is_not_there_is_an_error_tha
         assert!(status.message().contains(wanted), "{status}");
     }
     serving.abort();
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_taken_where_it_is_given_and_names_the_server() {
+    for (name, refused) in [("localhost", None), ("elsewhere.example", Some("not valid for name"))] {
+        let tls = |directory: &std::path::Path| super::tls::own_authority(directory, name);
+        let (address, pem, serving) = started_with(ShareServer::default(), tls).await;
+        let trusting = UpstreamOptions { authorities: Some(pem.into()), ..UpstreamOptions::new(&address) };
+        for (options, refused) in
+            [(trusting, refused), (UpstreamOptions::new(&address), Some("invalid peer certificate"))]
+        {
+            let rig = rig(options);
+            rig.write(&[("__name__", "w")], small_pprof()).await.expect("written");
+            match (share(&rig, &request(CPU, None)).await, refused) {
+                (Ok(link), None) => assert_eq!(link, "https://share.example/1"),
+                (Err(status), Some(says)) => assert!(status.message().contains(says), "{status}"),
+                (answer, refused) => panic!("{name}: {answer:?}, and not {refused:?}"),
+            }
+        }
+        serving.abort();
+    }
 }
 
 #[tokio::test]

@@ -16,11 +16,22 @@ use crate::{ListenOptions, Listener, Tls, TlsFiles};
 
 /// The TLS of `localhost` from files in `directory`, and the certificate in them.
 pub(super) fn self_signed(directory: &std::path::Path) -> (Tls, rcgen::Certificate) {
+    signed_by_itself(directory, rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name"))
+}
+
+/// The same of `name`, with a certificate that is marked as an authority's.
+pub(super) fn own_authority(directory: &std::path::Path, name: &str) -> (Tls, rcgen::Certificate) {
+    let mut params = rcgen::CertificateParams::new([name.to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    signed_by_itself(directory, params)
+}
+
+fn signed_by_itself(directory: &std::path::Path, params: rcgen::CertificateParams) -> (Tls, rcgen::Certificate) {
     let files = TlsFiles { certificate: directory.join("tls.crt"), key: directory.join("tls.key") };
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let cert = params.self_signed(&key).expect("a certificate");
     std::fs::write(&files.certificate, cert.pem()).expect("written");
-    std::fs::write(&files.key, signing_key.serialize_pem()).expect("written");
+    std::fs::write(&files.key, key.serialize_pem()).expect("written");
     (Tls::load(files, &mut Registry::default()).expect("loaded"), cert)
 }
 
