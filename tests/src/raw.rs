@@ -79,6 +79,21 @@ pub fn http(method: &str, url: &str, body: &[u8]) -> (u16, String) {
 
 /// The same with more headers.
 pub fn http_with(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    let reply = http_whole(method, url, headers, body);
+    (reply.status, reply.body)
+}
+
+/// An answer of plain HTTP.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Its first line and its headers.
+    pub head: String,
+    pub body: String,
+}
+
+/// The same with all of the answer.
+pub fn http_whole(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let rest = url.strip_prefix("http://").expect("a plain URL");
     let (host, path) = rest.split_once('/').expect("a path");
     let mut head = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
@@ -96,5 +111,5 @@ pub fn http_with(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8])
     let (head, body) = reply.split_once("\r\n\r\n").unwrap_or((&reply, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.unwrap_or_else(|| panic!("no status in {head:?}; {sent:?}, {read:?}"));
-    (status, body.to_owned())
+    Reply { status, head: head.to_owned(), body: body.to_owned() }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -14,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Client, Mounts};
+use crate::{Client, Mounts, raw};
 
 /// A debug build on a machine whose disk is busy, with a WAL to replay.
 const READY_SECONDS: u64 = 120;
@@ -174,36 +173,32 @@ impl Server {
         Server::run(command, place, address)
     }
 
+    /// Where it answers plain HTTP at `path`, which begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// The text of `/metrics`.
     pub fn metrics(&self) -> String {
-        let (status, text) = self.http("GET", "/metrics", &[], b"");
+        let (status, text) = raw::http("GET", &self.url("/metrics"), b"");
         assert_eq!(status, 200, "{text}");
         text
     }
 
-    /// One figure of [`Server::metrics`], by its name and labels as they stand there.
-    pub fn figure(&self, row: &str) -> Option<f64> {
-        let metrics = self.metrics();
-        let line = metrics.lines().find(|line| line.strip_prefix(row).is_some_and(|rest| rest.starts_with(' ')))?;
-        line.rsplit(' ').next()?.parse().ok()
+    /// The value of one of its metrics, labels and all as they stand there, or the sum over the labels where none are given; `None` if
+    /// it is not there, as a counter that has rows by what was counted is not before the first.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        let text = self.metrics();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(' ') || rest.starts_with('{'))?;
+            rest.rsplit(' ').next()
+        });
+        values.map(|value| value.parse::<f64>().expect("a number")).reduce(|sum, value| sum + value)
     }
 
-    /// A request of plain HTTP and its answer: status and body.
-    pub fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).expect("the server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(EXIT_SECONDS))).expect("a timeout");
-        let mut head =
-            format!("{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n", self.address, body.len());
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(body)).expect("sent");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, body.to_owned())
+    /// The same of one that is there from the start.
+    pub fn metric(&self, name: &str) -> f64 {
+        self.figure(name).unwrap_or_else(|| panic!("there is no {name} in\n{}", self.metrics()))
     }
 
     async fn wait_until_ready(&mut self) {
@@ -234,17 +229,6 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a running process");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         peak.and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a peak") << 10
-    }
-
-    /// The value of one of its metrics, labels and all as they stand there, or the sum over the labels where none are given; 0 if
-    /// it is not there.
-    pub fn metric(&self, name: &str) -> f64 {
-        let text = self.metrics();
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(' ') || rest.starts_with('{'))?;
-            rest.rsplit(' ').next()
-        });
-        values.map(|value| value.parse::<f64>().expect("a number")).sum()
     }
 
     pub fn log(&self) -> String {

@@ -3,8 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -35,7 +33,7 @@ async fn every_metric_of_the_dashboard_and_of_the_objectives_is_exposed() {
     let server = Server::start(&place, &[]).await;
     let started = Instant::now();
     let metrics = loop {
-        let metrics = metrics_of(server.address);
+        let metrics = server.metrics();
         if metrics.contains("decima_scrape_failures_total{") {
             break metrics;
         }
@@ -175,15 +173,4 @@ fn selectors_of(text: &str) -> Vec<Selector> {
         rest = &inner[1..];
     }
     selectors
-}
-
-fn metrics_of(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).expect("the server answers");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("the server reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("metrics are text");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    assert!(head.contains(" 200 "), "{head}");
-    body.to_owned()
 }

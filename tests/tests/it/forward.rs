@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     time::{Duration, Instant},
 };
 
-use e2e::{Place, Server, free_address, pprof, recorded::testdata, wire};
+use e2e::{Place, Recorder, Server, free_address, pprof, raw, recorded::testdata, wire};
 use tonic::Code;
 
 const START: i64 = 1_768_464_000;
@@ -102,9 +103,10 @@ async fn every_protocol_goes_through_a_forwarder_as_if_it_came_at_once() {
         client.write_v1(testdata(samples), testdata(locations)).await.expect("Write");
         client.export(&testdata("conformance/inputs/otlp_basic.otlp.pb")).await.expect("OTLP over gRPC");
         let json = [("Content-Type", "application/json"), ("User-Agent", "uploader/1.2 curl/8.0")];
-        let (status, body) = server.http("POST", "/v1development/profiles", &json, &testdata("otlp/collector.json"));
+        let (status, body) =
+            raw::http_with("POST", &server.url("/v1development/profiles"), &json, &testdata("otlp/collector.json"));
         assert_eq!(status, 200, "OTLP over HTTP: {body}");
-        let (status, body) = server.http("POST", "/api/profiles/writeraw", &json, b"{\"series\": []}");
+        let (status, body) = raw::http_with("POST", &server.url("/api/profiles/writeraw"), &json, b"{\"series\": []}");
         assert_eq!(status, 200, "WriteRaw over REST: {body}");
         for protocol in ["otlp", "pprof"] {
             let of = format!("protocol=\"{protocol}\",kind=\"uploader\",version=\"1.2\",result=\"accepted\"");
@@ -134,9 +136,10 @@ async fn every_protocol_goes_through_a_forwarder_as_if_it_came_at_once() {
         }
         assert!(totals[0] > 0 && totals[0] == totals[1], "{selector}: {totals:?}");
     }
-    for method in ["WriteRaw", "WriteArrow", "Write"] {
+    // OTLP came over gRPC and over HTTP
+    for (method, sent) in [("WriteRaw", 1.0), ("WriteArrow", 1.0), ("Write", 1.0), ("Export", 2.0)] {
         let row = format!("decima_forward_messages_total{{grpc_method=\"{method}\",result=\"sent\"}}");
-        assert_eq!(front.figure(&row), Some(1.0), "{method}");
+        assert_eq!(front.figure(&row), Some(sent), "{method}");
     }
 }
 
@@ -166,7 +169,7 @@ async fn a_full_buffer_refuses_what_is_new_keeps_what_is_old_and_goes_on_when_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scraper_hands_on_what_it_scrapes_with_its_labels_and_token() {
+async fn a_scraper_hands_on_what_it_scrapes_with_its_labels() {
     let workload_place = Place::new("");
     let workload_address = free_address();
     let _workload = Server::demo_workload(&workload_place, workload_address);
@@ -229,4 +232,79 @@ async fn debuginfo_passes_through_a_forwarder_and_waits_for_nobody() {
     assert!(!wanted, "the other server has it now");
     let refused = client.initiate_upload("../../escaped", 5).await.expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument, "the other server's words come back: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_of_a_forwarder_carries_its_token_and_its_headers() {
+    let recorder = Recorder::start().await;
+    let place = Place::new("");
+    fs::write(place.path().join("token"), "of the file\n").expect("written");
+    for (token, wanted) in
+        [("--bearer-token=of the flag", "Bearer of the flag"), ("--bearer-token-file=token", "Bearer of the file")]
+    {
+        let more = [token.to_owned(), "--grpc-headers=X-Scope-OrgID=team;x-region=north".to_owned()];
+        let front = forwarder(&place, &[to(recorder.address), more.into()].concat()).await;
+        front.client().write(&LABELS, profile(1)).await.expect("taken");
+        drained(&front).await;
+        let (samples, locations) =
+            (testdata("conformance/inputs/v1_samples.arrow"), testdata("conformance/inputs/v1_locations.arrow"));
+        front.client().write_v1(samples, locations).await.expect("taken");
+        drained(&front).await;
+        let calls = recorder.calls();
+        let paths: Vec<_> = calls.iter().filter_map(|(path, _)| path.rsplit('/').next()).collect();
+        assert_eq!(paths, ["WriteRaw", "Write"]);
+        for (path, headers) in &calls {
+            for (name, wanted) in [("authorization", wanted), ("x-scope-orgid", "team"), ("x-region", "north")] {
+                let values: Vec<_> = headers.get_all(name).iter().collect();
+                assert_eq!(values, [wanted], "{path}: {name}");
+            }
+        }
+        assert!(!front.log().contains("of the f"), "no token is in the log:\n{}", front.log());
+    }
+}
+
+/// A certificate for `localhost` in `tls.crt`, as `openssl req -x509` makes it, with its key in `tls.key`.
+fn write_certificate(place: &Place) {
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    fs::write(place.path().join("tls.crt"), certificate.pem()).expect("written");
+    fs::write(place.path().join("tls.key"), key.serialize_pem()).expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_server_is_trusted_by_the_systems_authorities_or_in_any_case_if_a_flag_says_so() {
+    let far_place = Place::new("");
+    write_certificate(&far_place);
+    let far = Server::start_with_tls(&far_place, &["--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key"]);
+    let port = far.address.port();
+    let (by_name, by_number) =
+        (format!("--store-address=localhost:{port}"), format!("--store-address=127.0.0.1:{port}"));
+    let certificate = far_place.path().join("tls.crt");
+    let known = [("SSL_CERT_FILE", certificate.to_str().expect("a path in UTF-8"))];
+    for (flags, variables, refused) in [
+        (vec![by_name.as_str()], &known[..], None),
+        (vec![&by_name], &[][..], Some("invalid peer certificate")),
+        (vec![&by_name, "--insecure-skip-verify"], &[], None),
+        (vec![&by_number], &known, Some("not valid for name")),
+        (vec![&by_number, "--insecure-skip-verify"], &[], None),
+    ] {
+        let place = Place::new("");
+        let front = Server::start_with(&place, &[&["--mode=forwarder"], &flags[..]].concat(), variables).await;
+        front.client().write(&LABELS, profile(1)).await.expect("taken");
+        let Some(says) = refused else {
+            drained(&front).await;
+            let sent = "decima_forward_messages_total{grpc_method=\"WriteRaw\",result=\"sent\"}";
+            assert_eq!(front.metric(sent), 1.0, "{flags:?}");
+            continue;
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        while front.figure("decima_forward_attempt_failures_total{grpc_code=\"Unavailable\"}") < Some(2.0) {
+            assert!(Instant::now() < end, "{flags:?}: {}\n{}", front.metrics(), front.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(front.metric("decima_forward_buffer_messages"), 1.0, "{flags:?}: it waits");
+        assert!(front.log().contains(says), "{flags:?}: {}", front.log());
+    }
 }
