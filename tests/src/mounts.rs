@@ -16,25 +16,26 @@ pub struct Mounts {
 impl Mounts {
     /// Mounts what `script` (POSIX shell) mounts. `None` where the system does not allow namespaces to users.
     pub fn new(script: &str) -> Option<Mounts> {
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount"]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        if !unshare().args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status().is_ok_and(|status| status.success()) {
+            return None;
+        }
         let ready = tempfile::NamedTempFile::new().expect("a temporary file");
         let shell = format!("{script} && echo ready > {} && exec sleep 600", ready.path().display());
-        let mut holder = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-e", "-c", &shell])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
+        let holder = unshare().args(["sh", "-e", "-c", &shell]).spawn().expect("unshare runs");
+        let mut mounts = Mounts { holder };
         let end = Instant::now() + Duration::from_secs(10);
         while fs::read_to_string(ready.path()).unwrap_or_default().is_empty() {
-            if holder.try_wait().ok()?.is_some() || Instant::now() > end {
-                let _ = holder.kill();
-                let _ = holder.wait();
-                return None;
-            }
+            let ended = mounts.holder.try_wait().expect("a child");
+            assert!(ended.is_none() && Instant::now() < end, "{script}: {ended:?}");
             thread::sleep(Duration::from_millis(10));
         }
-        Some(Mounts { holder })
+        Some(mounts)
     }
 
     /// A command in `directory` that sees the mounts. Its process is the program itself.

@@ -186,12 +186,13 @@ async fn of_a_client_that_stops_halfway_nothing_stays_and_the_next_one_is_served
     for round in 0..12 {
         let instructions = client.force_upload("feed01", file.len()).await.expect("initiated");
         let (_chunks, call) = send_without_end(&client, &instructions, &file[..20 << 20]).await;
+        eventually("parts of it are in the bucket", || s3.unfinished() > 0).await;
         call.abort();
         eventually("the upload is given up", || server.metric(GIVEN_UP) >= f64::from(round + 1)).await;
         assert_eq!(s3.names("debuginfo"), ["debuginfo/feed01/metadata"], "round {round}");
+        eventually("no part stays in the bucket", || s3.unfinished() == 0).await;
     }
     assert_eq!(server.metric("decima_debuginfo_uploads_under_way"), 0.0);
-    eventually("no part stays in the bucket", || s3.unfinished() == 0).await;
     upload(&client, "feed01", &file).await.expect("uploaded");
     assert!(fs::read(s3.objects().join("debuginfo/feed01/debuginfo")).expect("the object") == file);
 }

@@ -194,13 +194,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_configuration_panic(bytes: Vec<u8>) {
-        let _ = Config::load(&bytes);
+    fn what_is_wrong_with_any_bytes_is_told_with_its_place(bytes: Vec<u8>) {
+        check_loaded(&bytes);
     }
 
     #[test]
-    fn no_yaml_makes_the_configuration_panic(pieces in proptest::collection::vec(yaml_piece(), 0..40)) {
-        let _ = Config::load(pieces.concat().as_bytes());
+    fn what_is_wrong_with_any_yaml_is_told_with_its_place(pieces in proptest::collection::vec(yaml_piece(), 0..40)) {
+        check_loaded(pieces.concat().as_bytes());
     }
 
     #[test]
@@ -210,9 +210,52 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_a_duration_panic(text: String) {
-        let _ = duration::parse(&text);
+    fn a_duration_is_the_sum_of_its_parts_and_other_texts_are_told(
+        counts in proptest::collection::vec(proptest::option::of(0u64..100), UNITS.len()),
+        more in "[0-9ymsx .-]{0,2}",
+    ) {
+        let parts = || counts.iter().zip(UNITS).filter_map(|(count, (unit, millis))| Some(((*count)?, unit, millis)));
+        let text: String = parts().map(|(count, unit, _)| format!("{count}{unit}")).collect();
+        let sum: u64 = parts().map(|(count, _, millis)| count * millis).sum();
+        match duration::parse(&text) {
+            Ok(parsed) => prop_assert_eq!(parsed, std::time::Duration::from_millis(sum)),
+            Err(error) => prop_assert_eq!((error.as_str(), text.as_str()), ("empty duration string", "")),
+        }
+        match duration::parse(&format!("{text}{more}")) {
+            Ok(parsed) => prop_assert_eq!(duration::parse(&duration::format(parsed)), Ok(parsed)),
+            Err(error) => prop_assert!(!error.is_empty()),
+        }
     }
+
+    #[test]
+    fn a_text_that_is_no_duration_is_told(text: String) {
+        let is_one = text.starts_with(|c: char| c.is_ascii_digit()) && text.is_ascii();
+        prop_assert!(is_one || duration::parse(&text).is_err_and(|error| !error.is_empty()), "{}", text);
+    }
+}
+
+/// Units from large to small, in ms.
+const UNITS: [(&str, u64); 7] = [
+    ("y", 365 * 86_400_000),
+    ("w", 7 * 86_400_000),
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// A configuration has jobs and a bucket; what is none says what is wrong, at a place that is there. Whether it is one.
+fn check_loaded(bytes: &[u8]) -> bool {
+    let Err(error) = Config::load(bytes) else { return true };
+    assert!(!error.issues.is_empty(), "{bytes:?}");
+    let lines = 1 + bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+    for issue in &error.issues {
+        let mark = issue.mark;
+        assert!(!issue.message.is_empty(), "{error:?} of {bytes:?}");
+        assert!((1..=lines).contains(&mark.line) && mark.column >= 1, "{issue:?} in {lines} lines of {bytes:?}");
+    }
+    false
 }
 
 /// What YAML of this grammar is made of, in any order.
@@ -269,20 +312,21 @@ fn yaml_piece() -> impl Strategy<Value = &'static str> {
 
 /// Every recorded configuration, each cut and each with one byte changed at many places.
 #[test]
-fn no_damaged_configuration_makes_the_reader_panic() {
+fn what_is_wrong_with_a_damaged_configuration_is_told_with_its_place() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/config.jsonl");
-    let mut damaged = 0;
+    let (mut damaged, mut refused) = (0, 0);
     for (i, line) in std::fs::read_to_string(path).unwrap().lines().enumerate() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let Some(text) = case["input"].as_str() else { continue };
         let step = 1 + text.len() / 40;
         for at in (i % step..text.len()).step_by(step) {
             let mut bytes = text.as_bytes().to_vec();
-            let _ = Config::load(&bytes[..at]);
+            refused += usize::from(!check_loaded(&bytes[..at]));
             bytes[at] = b"\0:-{}[]&*!|>'\"%@`#,?\n\t \xff~"[(at + i) % 25];
-            let _ = Config::load(&bytes);
+            refused += usize::from(!check_loaded(&bytes));
             damaged += 2;
         }
     }
-    assert!(damaged > 10_000, "{damaged}");
+    println!("{refused} of {damaged} refused");
+    assert!(damaged > 10_000 && refused > damaged / 4, "{refused} of {damaged}");
 }

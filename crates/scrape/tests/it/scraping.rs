@@ -409,11 +409,17 @@ async fn an_error_is_forgotten_when_the_target_recovers() {
 
 #[tokio::test]
 async fn a_stop_gives_up_requests_at_once() {
-    let address = serve(Router::new().route("/profile", get(std::future::pending::<&str>))).await;
+    let begun = Arc::new(Notify::new());
+    let seen = begun.clone();
+    let handler = move || async move {
+        seen.notify_one();
+        std::future::pending::<&str>().await
+    };
+    let address = serve(Router::new().route("/profile", get(handler))).await;
     let mut config = job(address, "");
     config.scrape_configs[0].scrape_timeout = Duration::from_secs(3600);
     let running = start(config, Behaviour::Accept, |_| {});
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::timeout(PATIENCE, begun.notified()).await.expect("a request is under way");
     let handle = running.handle.clone();
     // within PATIENCE, far below the timeout
     running.stop().await;
