@@ -375,6 +375,7 @@ async fn pause(time: Duration, stop: &CancellationToken) -> bool {
 #[cfg(test)]
 mod tests {
     use store::Disk;
+    use tonic::body::Body;
 
     use super::*;
     use crate::spool::tests::disk::CrashDisk;
@@ -421,6 +422,60 @@ mod tests {
         let mut status = Status::resource_exhausted(message);
         status.metadata_mut().insert("grpc-retry-pushback-ms", millis.parse().expect("a header"));
         status
+    }
+
+    /// What is no gRPC server, and answers with a status of HTTP.
+    #[derive(Clone)]
+    struct Proxy(http::StatusCode);
+
+    impl tonic::server::NamedService for Proxy {
+        const NAME: &'static str = "parca.profilestore.v1alpha1.ProfileStoreService";
+    }
+
+    impl tower::Service<http::Request<Body>> for Proxy {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+            let mut reply = http::Response::new(Body::empty());
+            *reply.status_mut() = self.0;
+            std::future::ready(Ok(reply))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_answers_for_a_server_that_is_away_is_tried_again_for_as_long_as_it_does() {
+        for (http, wanted) in [
+            (500, Verdict::Later),
+            (502, Verdict::Later),
+            (503, Verdict::Later),
+            (504, Verdict::Later),
+            (404, Verdict::Later),
+            (429, Verdict::Later),
+            (401, Verdict::Later),
+            (403, Verdict::Later),
+            (413, Verdict::Doubt),
+            (400, Verdict::Doubt),
+            (301, Verdict::Doubt),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            let proxy = Proxy(http::StatusCode::from_u16(http).expect("a status"));
+            let server = tonic::transport::Server::builder().add_service(proxy);
+            let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+            let serving = tokio::spawn(server.serve_with_incoming(incoming));
+            let options = crate::UpstreamOptions::new(format!("http://{address}"));
+            let upstream = Upstream::new(options).expect("sound options");
+            let answer = upstream.call(Method::WriteRaw.path(), Bytes::new(), CALL_MAX).await;
+            let status = answer.expect_err("no gRPC server");
+            assert_eq!(verdict(&status), wanted, "{http}: {status}");
+            serving.abort();
+        }
     }
 
     #[test]

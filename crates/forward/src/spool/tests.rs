@@ -165,10 +165,11 @@ fn a_full_buffer_keeps_what_is_oldest_says_when_to_try_again_and_takes_more_once
             Ok(()) => taken += 1,
             Err(error) => break error,
         }
+        assert!(taken < 64, "64 KiB hold {taken} KiB");
     };
     assert_eq!((full.kind, full.retry_after), (Kind::Overloaded, Some(FULL_RETRY)));
     assert!(full.to_string().contains("the buffer is full"), "{full}");
-    assert!((40..64).contains(&taken), "{taken} of some 60");
+    assert!(taken >= 40, "{taken} of some 60");
     assert!(spool.status().disk_bytes <= options.bytes_max);
     let never = spool.append(1, 1, payload(0, 65 << 10)).expect_err("larger than all of it");
     assert_eq!((never.kind, never.retry_after), (Kind::Overloaded, None));

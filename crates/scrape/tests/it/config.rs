@@ -137,7 +137,7 @@ fn a_duplicate_job_is_told_with_both_its_places() {
 #[test]
 fn syntax_errors_have_a_place() {
     let error = error_of("- job_name: [a\n  scheme: http\n");
-    assert!(error.starts_with("line "), "{error}");
+    assert!(error.starts_with("line 4, column 9: "), "{error}");
     let error = Config::load(b"").unwrap_err().to_string();
     assert_eq!(error, "line 1, column 1: the file is empty");
 }
