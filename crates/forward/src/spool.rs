@@ -251,7 +251,7 @@ impl Spool {
             next_ticket: 0,
             ended_tickets: 0,
             failed: Vec::new(),
-            next_sequence: last + 1,
+            next_sequence: last.saturating_add(1),
             done,
             read_at: 0,
             entries: found.entries,

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use e2e::{Place, S3Server, Server, pprof, recorded::DEBUGINFO_METADATA};
@@ -212,7 +212,9 @@ async fn an_import_that_is_killed_again_and_again_brings_everything_in_once() {
         let mut child = command(&place, &arguments);
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("decima runs");
         // until it has committed something beside its own start, and a little longer
+        let end = Instant::now() + Duration::from_secs(120);
         while child.try_wait().expect("a child").is_none() && manifests() < before + 2 {
+            assert!(Instant::now() < end, "it commits nothing, after {kills} kills");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         tokio::time::sleep(Duration::from_millis(7 * kills)).await;
