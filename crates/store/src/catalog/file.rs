@@ -25,10 +25,11 @@ pub(super) fn snapshot_name(number: u64) -> String {
     format!("{FOLDER}/{number:020}.snapshot")
 }
 
-/// `None` for a file that is none of ours.
+/// `None` for a file that is none of ours. The last number there is names none: nothing could follow it.
 pub(super) fn parse_name(name: &str) -> Option<Name> {
     let (number, kind) = name.strip_prefix(FOLDER)?.strip_prefix('/')?.split_once('.')?;
-    let parsed = number.parse().ok().filter(|_| number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit()))?;
+    let is_number = number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit());
+    let parsed = number.parse().ok().filter(|parsed| is_number && *parsed < u64::MAX)?;
     match kind {
         "manifest" => Some(Name::Manifest(parsed)),
         "snapshot" => Some(Name::Snapshot(parsed)),

@@ -61,8 +61,12 @@ impl Wal {
                 sealed.push_back(found);
             }
         }
+        let next_sequence = newest.max(covered.0).checked_add(1).ok_or_else(|| {
+            let what = "the catalog says that every write there can be is in blocks";
+            StoreError::new(Kind::Corrupt, disk.describe(&folder), what)
+        })?;
         let state = State {
-            next_sequence: newest.max(covered.0) + 1,
+            next_sequence,
             next_ordinal: ids.last().map_or(0, |id| id.ordinal) + 1,
             queue: Vec::new(),
             queue_bytes: 0,

@@ -33,14 +33,14 @@ impl SegmentId {
         format!("{:020}-{:016x}.wal", self.ordinal, self.nonce)
     }
 
-    /// `None` for a file that is not a segment.
+    /// `None` for a file that is not a segment. The last number there is names none: nothing could follow it.
     pub(super) fn from_file_name(name: &str) -> Option<Self> {
         let (ordinal, nonce) = name.strip_suffix(".wal")?.split_once('-')?;
         if ordinal.len() != 20 || nonce.len() != 16 {
             return None;
         }
         let id = Self { ordinal: ordinal.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? };
-        (id.file_name() == name).then_some(id)
+        (id.file_name() == name && id.ordinal < u64::MAX).then_some(id)
     }
 
     pub(super) fn header(self) -> [u8; HEADER] {
@@ -74,7 +74,7 @@ pub(super) struct Scan<'a> {
     id: SegmentId,
     bytes: &'a Bytes,
     at: usize,
-    /// A frame counts only with a sequence number above this.
+    /// A frame counts only with a sequence number above this, and one that another can follow.
     after: u64,
     /// Where the last good frame ends.
     pub(super) good_end: usize,
@@ -100,7 +100,7 @@ impl Iterator for Scan<'_> {
     fn next(&mut self) -> Option<ReadFrame> {
         while self.at + FRAME_HEADER <= self.bytes.len() {
             match frame::read(self.id, self.bytes, self.at) {
-                Some(found) if found.position.0 > self.after => {
+                Some(found) if found.position.0 > self.after && found.position.0 < u64::MAX => {
                     self.damaged += (self.at - self.good_end) as u64;
                     self.after = found.position.0;
                     self.at = found.end;
