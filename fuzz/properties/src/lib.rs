@@ -4,10 +4,14 @@
 //! Each function is a fuzz target of the same name; each gives whether the bytes were taken. The corpora run as tests (`tests/corpora.rs`).
 //!
 //! Map: [`archive`] an archive of sources · [`metadata`] what a bucket says of an upload · [`build_id`] names of uploads ·
-//! [`configuration`] parca.yaml, buckets and all · [`selector`] a query's selector · [`regexp`] Go's expressions.
+//! [`configuration`] parca.yaml, buckets and all · [`selector`] a query's selector · [`regexp`] Go's expressions ·
+//! of a store's own, [`wal_segment`], [`catalog`] and [`block`].
 
+mod kept;
+mod memory;
 mod uploads;
 
+pub use kept::{block, catalog, wal_segment};
 pub use uploads::{archive, build_id, metadata};
 
 /// `parca.yaml`: a mistake has a text, and reading is the same each time.

@@ -75,3 +75,18 @@ fn any_selector_is_read_or_refused() {
 fn any_expression_matches_within_its_subject_or_is_refused() {
     holds_for("regexp", 300, regexp);
 }
+
+#[test]
+fn any_segment_of_the_log_is_replayed_as_it_is_written_or_refused() {
+    holds_for("wal_segment", 1000, wal_segment);
+}
+
+#[test]
+fn any_catalog_is_read_or_refused_and_never_changed() {
+    holds_for("catalog", 1000, catalog);
+}
+
+#[test]
+fn any_block_answers_or_is_left_out() {
+    holds_for("block", 200, block);
+}
