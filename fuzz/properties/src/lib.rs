@@ -5,13 +5,15 @@
 //!
 //! Map: [`archive`] an archive of sources · [`metadata`] what a bucket says of an upload · [`build_id`] names of uploads ·
 //! [`configuration`] parca.yaml, buckets and all · [`selector`] a query's selector · [`regexp`] Go's expressions ·
-//! of a store's own, [`wal_segment`], [`catalog`] and [`block`].
+//! [`query_request`] whole requests of the query API · of a store's own, [`wal_segment`], [`catalog`] and [`block`].
 
 mod kept;
 mod memory;
+mod requests;
 mod uploads;
 
 pub use kept::{block, catalog, wal_segment};
+pub use requests::query_request;
 pub use uploads::{archive, build_id, metadata};
 
 /// `parca.yaml`: a mistake has a text, and reading is the same each time.

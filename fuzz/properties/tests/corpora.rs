@@ -90,3 +90,8 @@ fn any_catalog_is_read_or_refused_and_never_changed() {
 fn any_block_answers_or_is_left_out() {
     holds_for("block", 200, block);
 }
+
+#[test]
+fn any_request_of_the_query_api_is_answered_or_refused() {
+    holds_for("query_request", 500, query_request);
+}
