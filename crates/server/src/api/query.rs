@@ -199,6 +199,7 @@ impl QueryService for QueryApi {
         let missing = || Status::invalid_argument("query_request is missing: it says which profile to share");
         let mut query = query_request.ok_or_else(missing)?;
         query.report_type = query_request::ReportType::Pprof as i32;
+        let _permit = share.permit()?;
         match self.report(query, deadline).await?.report {
             Some(query_response::Report::Pprof(profile)) => {
                 let link = share.upload(profile, description, deadline).await?;

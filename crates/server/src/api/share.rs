@@ -1,6 +1,5 @@
 //! Profiles that are shared: uploaded as pprof to the server that the operator names, which gives a link for them.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use prost::Message;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
 
 use crate::grpc::stack::overloaded;
@@ -36,7 +35,7 @@ struct Code {
 
 pub(crate) struct Share {
     upstream: Upstream,
-    at_once: Arc<Semaphore>,
+    at_once: Semaphore,
     uploads: Family<Code, Counter>,
 }
 
@@ -45,7 +44,7 @@ impl Share {
         let uploads = Family::<Code, Counter>::default();
         registry.register("decima_share_uploads", "Profiles sent to the share server, by its answer", uploads.clone());
         drop(uploads.get_or_create(&Code { grpc_code: code_name(tonic::Code::Ok) }));
-        Self { upstream, at_once: Arc::new(Semaphore::new(AT_ONCE)), uploads }
+        Self { upstream, at_once: Semaphore::new(AT_ONCE), uploads }
     }
 
     /// What is said where no server is named.
@@ -65,6 +64,12 @@ impl Share {
         Ok(description)
     }
 
+    /// To be held from before the profile is made until it has its link.
+    pub(crate) fn permit(&self) -> Result<SemaphorePermit<'_>, Status> {
+        let taken = |_| overloaded(format!("{AT_ONCE} profiles are being shared already"));
+        self.at_once.try_acquire().map_err(taken)
+    }
+
     /// The link to `profile`. An error has Parca's code and words.
     pub(crate) async fn upload(
         &self,
@@ -72,10 +77,6 @@ impl Share {
         description: String,
         deadline: Option<Instant>,
     ) -> Result<String, Status> {
-        let _permit = self
-            .at_once
-            .try_acquire()
-            .map_err(|_| overloaded(format!("{AT_ONCE} profiles are being shared already")))?;
         let left = deadline.map_or(UPLOAD_MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         let message = UploadRequest { profile, description }.encode_to_vec();
         let path = PathAndQuery::from_static(UPLOAD);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::response::IntoResponse;
 use forward::{Upstream, UpstreamOptions};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -15,10 +16,23 @@ use crate::{ListenOptions, Listener, Tls};
 const SHARE: &str = "/parca.query.v1alpha1.QueryService/ShareProfile";
 
 /// A share server: keeps what it is sent, and answers with a link or as it is told.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct ShareServer {
     received: Arc<Mutex<Vec<(String, UploadRequest)>>>,
     refuses: Option<Status>,
+    /// The message of its answer.
+    reply: Vec<u8>,
+    /// Each answer takes a permit; closed if none has to wait.
+    answers: Arc<Semaphore>,
+}
+
+impl Default for ShareServer {
+    fn default() -> Self {
+        let reply = UploadResponse { id: "1".into(), link: "https://share.example/1".into() }.encode_to_vec();
+        let answers = Arc::new(Semaphore::new(0));
+        answers.close();
+        Self { received: Arc::default(), refuses: None, reply, answers }
+    }
 }
 
 impl Answer for ShareServer {
@@ -30,11 +44,13 @@ impl Answer for ShareServer {
         if let Some(status) = &self.refuses {
             return status.clone().into_http::<Body>();
         }
-        let reply = UploadResponse { id: "1".into(), link: "https://share.example/1".into() };
+        if let Ok(permit) = self.answers.acquire().await {
+            permit.forget();
+        }
         let mut trailers = http::HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().expect("a header"));
         let frames = [
-            Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(frame(&reply.encode_to_vec()))),
+            Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(frame(&self.reply))),
             Ok(hyper::body::Frame::trailers(trailers)),
         ];
         let body = Body::new(http_body_util::StreamBody::new(tokio_stream::iter(frames)));
@@ -176,6 +192,55 @@ async fn a_certificate_that_is_its_own_authority_is_taken_where_it_is_given_and_
         }
         serving.abort();
     }
+}
+
+#[tokio::test]
+async fn a_reply_without_a_link_and_one_that_is_no_message_are_errors_that_say_so() {
+    for (reply, wanted) in [
+        (UploadResponse { id: "1".into(), link: String::new() }.encode_to_vec(), "the server gave no link"),
+        (b"<html>".to_vec(), "the reply is none: "),
+    ] {
+        let (address, pem, serving) = started(ShareServer { reply, ..ShareServer::default() }).await;
+        let rig = rig(UpstreamOptions { authorities: Some(pem.into()), ..UpstreamOptions::new(&address) });
+        rig.write(&[("__name__", "w")], small_pprof()).await.expect("written");
+        let status = share(&rig, &request(CPU, None)).await.expect_err("no link");
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        assert!(status.message().starts_with(&format!("failed to upload profile: {wanted}")), "{status}");
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_fifth_profile_at_once_is_refused_before_it_is_looked_for() {
+    let server = ShareServer { answers: Arc::new(Semaphore::new(0)), ..ShareServer::default() };
+    let (address, pem, serving) = started(server.clone()).await;
+    let rig = Arc::new(rig(UpstreamOptions { authorities: Some(pem.into()), ..UpstreamOptions::new(&address) }));
+    rig.write(&[("__name__", "w")], small_pprof()).await.expect("written");
+    let shares: Vec<_> = (0..4)
+        .map(|_| {
+            let rig = rig.clone();
+            tokio::spawn(async move { share(&rig, &request(CPU, None)).await })
+        })
+        .collect();
+    let received = || server.received.lock().expect("not poisoned").len();
+    tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        while received() < 4 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("four uploads under way");
+    // what would be a wrong query is not even read
+    let status = share(&rig, &request("nonsense", None)).await.expect_err("one too many");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("4 profiles are being shared already"), "{status}");
+    assert_eq!(received(), 4);
+    server.answers.add_permits(5);
+    for share in shares {
+        assert_eq!(share.await.expect("no panic").expect("shared"), "https://share.example/1");
+    }
+    share(&rig, &request(CPU, None)).await.expect("room again");
+    serving.abort();
 }
 
 #[tokio::test]
