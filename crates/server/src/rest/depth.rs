@@ -35,3 +35,43 @@ fn exceeds(message: &MessageDescriptor, mut bytes: &[u8], left: u32) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::encoding::{encode_key, encode_varint};
+
+    use super::*;
+
+    fn node() -> MessageDescriptor {
+        let pool = crate::proto::pool().expect("our own descriptors");
+        pool.get_message_by_name("parca.query.v1alpha1.FlamegraphNode").expect("a message that holds its own kind")
+    }
+
+    /// An empty node within `depth` others.
+    fn nested(depth: u32) -> Vec<u8> {
+        let children = node().get_field_by_name("children").expect("a field").number();
+        (0..depth).fold(Vec::new(), |within, _| {
+            let mut bytes = Vec::new();
+            encode_key(children, WireType::LengthDelimited, &mut bytes);
+            encode_varint(within.len() as u64, &mut bytes);
+            bytes.extend(within);
+            bytes
+        })
+    }
+
+    #[test]
+    fn a_message_within_a_hundred_others_is_the_deepest() {
+        assert!(!nests_too_deep(&node(), &nested(100)));
+        assert!(nests_too_deep(&node(), &nested(101)));
+    }
+
+    #[test]
+    fn the_deepest_is_found_behind_flat_ones_and_what_is_cut_off_is_left_to_the_decoder() {
+        let mut both = nested(1);
+        both.extend(nested(101));
+        assert!(nests_too_deep(&node(), &both));
+        let cut = &nested(101)[..150];
+        assert!(!nests_too_deep(&node(), cut));
+        assert!(!nests_too_deep(&node(), &[0xff; 20]));
+    }
+}
