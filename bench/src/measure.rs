@@ -39,16 +39,22 @@ pub fn in_process<T>(work: impl FnOnce() -> T) -> Duration {
 /// The median time of each of `works` over [`RUNS`] rounds, after one that warms up. A round runs each once, so that
 /// what else the machine does touches all alike and a ratio of two stays honest.
 pub fn medians<const N: usize>(mut works: [&mut dyn FnMut() -> Duration; N]) -> [Duration; N] {
-    let mut runs: [Vec<Duration>; N] = std::array::from_fn(|_| Vec::new());
+    let times = medians_of_all(N, |work| works[work]());
+    std::array::from_fn(|work| times[work])
+}
+
+/// The same of `works` pieces of work, by their number.
+pub fn medians_of_all(works: usize, mut run: impl FnMut(usize) -> Duration) -> Vec<Duration> {
+    let mut runs = vec![Vec::new(); works];
     for round in 0..=RUNS {
-        for (work, runs) in works.iter_mut().zip(&mut runs) {
-            let time = work();
+        for (work, runs) in runs.iter_mut().enumerate() {
+            let time = run(work);
             if round > 0 {
                 runs.push(time);
             }
         }
     }
-    runs.map(median)
+    runs.into_iter().map(median).collect()
 }
 
 /// The median time of [`RUNS`] runs, after one that warms up.
@@ -57,8 +63,8 @@ pub fn median_of(mut work: impl FnMut() -> Duration) -> Duration {
     time
 }
 
-/// The median of at least one time.
-pub fn median(mut runs: Vec<Duration>) -> Duration {
+/// The median of at least one.
+pub fn median<T: Ord + Copy>(mut runs: Vec<T>) -> T {
     runs.sort();
     runs[runs.len() / 2]
 }

@@ -4,6 +4,9 @@ use prost::DecodeError;
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType, key_len, skip_field};
 
+/// The CPU profiles of the corpora.
+pub const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WriteRawRequest {
     #[prost(message, repeated, tag = "2")]
@@ -63,18 +66,64 @@ pub struct QueryRequest {
     pub report_type: i32,
     #[prost(message, optional, tag = "9")]
     pub source_reference: Option<SourceReference>,
+    #[prost(message, optional, tag = "8")]
+    pub group_by: Option<GroupBy>,
+    #[prost(bool, tag = "11")]
+    pub invert_call_stack: bool,
+    #[prost(message, repeated, tag = "12")]
+    pub filter: Vec<Filter>,
+    #[prost(string, tag = "13")]
+    pub sandwich_by_function: String,
 }
 
 impl QueryRequest {
     /// The CPU time of all that was written.
     pub fn merge_of_everything(report_type: i32) -> Self {
         let merge = MergeProfile {
-            query: "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta".to_owned(),
+            query: CPU.to_owned(),
             start: Some(Timestamp { seconds: 1, nanos: 0 }),
             end: Some(Timestamp { seconds: 4_000_000_000, nanos: 0 }),
         };
-        Self { mode: 2, merge: Some(merge), report_type, source_reference: None }
+        Self { mode: 2, merge: Some(merge), report_type, ..Self::default() }
     }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GroupBy {
+    #[prost(string, repeated, tag = "1")]
+    pub fields: Vec<String>,
+}
+
+/// One of both.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Filter {
+    #[prost(message, optional, tag = "1")]
+    pub stack: Option<Criteria>,
+    #[prost(message, optional, tag = "2")]
+    pub frame: Option<Criteria>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Criteria {
+    #[prost(message, optional, tag = "2")]
+    pub criteria: Option<FunctionName>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FunctionName {
+    #[prost(message, optional, tag = "1")]
+    pub condition: Option<TextCondition>,
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TextCondition {
+    #[prost(string, optional, tag = "3")]
+    pub contains: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    pub not_contains: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    pub not_starts_with: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
