@@ -1,20 +1,19 @@
 //! From a validated request to a report.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use profile::StackIx;
 use profile::tree::weigh::{seen_nodes, seen_rows};
-use profile::tree::{Change, FrameUnion, Key, Paths, Weight, WeightedTree, join};
+use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
 use store::budget::Lease;
 
+use crate::apart::{Apart, apart};
 use crate::callgraph;
 use crate::chart;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::export;
 use crate::flame::{self, Trim};
-use crate::groups::{self, GroupSums, LabelValues};
+use crate::groups::{GroupSums, LabelValues};
 use crate::merge::{PartSums, Scope, Side, in_parallel};
 use crate::metadata;
 use crate::nested;
@@ -50,8 +49,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             return Ok(QueryReply { total: 0, filtered, report: Report::Pprof(pprof) });
         }
         if report_type == ReportType::FlameChart {
-            let trim = Trim::UpTo(request.node_trim_threshold.unwrap_or(0.0));
-            let cut = flame::Cut { trim, node_budget: engine.options().node_budget };
+            let cut = cut_of(engine, request);
             let unit = scope.value_type().unit.clone();
             let (chart, total, filtered) = chart::chart(engine, context, &scope, unit, cut)?;
             return Ok(QueryReply { total, filtered, report: Report::FlameGraph(chart) });
@@ -65,7 +63,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             return Ok(QueryReply { total: side.total, filtered: side.filtered, report: Report::Source(lines) });
         }
         let parts: Vec<&PartSums> = side.parts.iter().collect();
-        let merged = Merged::new(engine, context, &parts, |value, _| value)?;
+        let merged = Merged::new(engine, context, &parts, cut_of(engine, request), |value, _| value)?;
         let report = merged.report(engine, context, request, report_type, &scope)?;
         return Ok(QueryReply { total: side.total, filtered: side.filtered, report });
     };
@@ -91,12 +89,20 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
     }
     // what is compared comes first: metadata is the first contributor's
     let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
-    let merged = Merged::new(engine, context, &parts, |value, index| match index < compare.parts.len() {
-        true => Change { value, diff: value },
-        false => Change { value: 0, diff: scaled(value, scale).wrapping_neg() },
+    let merged = Merged::new(engine, context, &parts, cut_of(engine, request), |value, index| {
+        match index < compare.parts.len() {
+            true => Change { value, diff: value },
+            false => Change { value: 0, diff: scaled(value, scale).wrapping_neg() },
+        }
     })?;
     let report = merged.report(engine, context, request, report_type, &scope)?;
     Ok(QueryReply { total: compare.total, filtered: compare.filtered, report })
+}
+
+/// What a flame graph leaves out.
+fn cut_of(engine: &Engine, request: &QueryRequest) -> flame::Cut {
+    let trim = Trim::UpTo(request.node_trim_threshold.unwrap_or(0.0));
+    flame::Cut { trim, node_budget: engine.options().node_budget }
 }
 
 /// Parca's words for a side of a diff that failed.
@@ -124,16 +130,16 @@ pub(crate) struct Slice<'a> {
     /// Index into the merged parts.
     pub(crate) part: usize,
     pub(crate) group: Option<&'a GroupSums>,
-    /// The nodes of the part's name tree that a seen stack passes through, ascending.
+    /// The nodes of the part's name tree that a seen stack passes through, ascending; of a group those that may be shown.
     pub(crate) nodes: Vec<u32>,
     /// For nodes and tree of a group: the part's own lease is for everything once.
-    _lease: Option<Lease>,
+    pub(crate) _lease: Option<Lease>,
 }
 
 impl<'a> Slice<'a> {
     /// Of its group; `None` where that has none.
     pub(crate) fn labels(&self) -> Option<&'a LabelValues> {
-        self.group.map(|group| &group.labels).filter(|labels| labels.iter().any(Option::is_some))
+        self.group.and_then(GroupSums::labels)
     }
 }
 
@@ -147,46 +153,40 @@ pub(crate) struct Merged<'a, W> {
     /// union: group 0 is frame `union.key.len()`.
     pub(crate) groups: Vec<&'a LabelValues>,
     pub(crate) tree: WeightedTree<W>,
+    /// Per node of the tree the value of its whole subtree; of groups also that of what is not in the tree any more.
+    pub(crate) cumulative: Vec<W>,
+    /// Nodes on the longest path before anything was left out, the root included.
+    pub(crate) height: usize,
 }
 
 impl<'a, W: Weight> Merged<'a, W> {
-    /// `weigh` makes a weight of a sum of the part of that index.
+    /// `weigh` makes a weight of a sum of the part of that index. Of groups there is what `cut` may leave of them.
     fn new(
         engine: &Engine,
         context: &Context,
         parts: &[&'a PartSums],
+        cut: flame::Cut,
         weigh: impl Fn(i64, usize) -> W + Sync,
     ) -> Result<Self, QueryError> {
         let keys: Vec<&[Key]> = parts.iter().map(|part| part.name_tree.frames.key.as_slice()).collect();
         let union = FrameUnion::new(&keys);
+        let parts = parts.to_vec();
+        if parts.iter().any(|part| part.groups.is_some()) {
+            let Apart { slices, groups, tree, cumulative, height } =
+                apart(engine, context, &parts, &union, cut, &weigh)?;
+            return Ok(Self { parts, slices, union, groups, tree, cumulative, height });
+        }
         let indices: Vec<usize> = (0..parts.len()).collect();
         let of_parts = in_parallel(engine.options().threads, &indices, |&index| {
             context.check()?;
-            let part: &'a PartSums = parts[index];
-            let weigh = |value| weigh(value, index);
-            match &part.groups {
-                None => Ok(vec![whole(part, index, weigh, &union.row[index])]),
-                Some(groups) => sliced(engine, context, part, index, groups, weigh, &union.row[index]),
-            }
+            Ok(whole(parts[index], index, |value| weigh(value, index), &union.row[index]))
         })?;
         context.check()?;
-        let mut slices = Vec::new();
-        let mut trees: BTreeMap<Option<&'a LabelValues>, Vec<WeightedTree<W>>> = BTreeMap::new();
-        for (slice, tree) in of_parts.into_iter().flatten() {
-            trees.entry(slice.labels()).or_default().push(tree);
-            slices.push(slice);
-        }
-        // what has none of the labels is a group too, as it is within a part
-        let is_told_apart = parts.iter().any(|part| part.groups.is_some());
-        if is_told_apart && trees.len() > engine.options().series_max {
-            return Err(groups::too_many(engine.options().series_max));
-        }
-        let mut tree = join(trees.remove(&None).unwrap_or_default());
-        let (groups, trees): (Vec<_>, Vec<_>) =
-            trees.into_iter().filter_map(|(labels, trees)| labels.zip(Some(trees))).unzip();
-        tree.graft((union.key.len() as u32..).zip(trees.into_iter().map(join)));
+        let (slices, trees): (Vec<_>, Vec<_>) = of_parts.into_iter().unzip();
+        let tree = join(trees);
         context.check()?;
-        Ok(Self { parts: parts.to_vec(), slices, union, groups, tree })
+        let (cumulative, height) = (tree.cumulative(), tree.height());
+        Ok(Self { parts, slices, union, groups: Vec::new(), tree, cumulative, height })
     }
 
     /// Which of `groups` a frame stands for, if it is none of the union's.
@@ -205,24 +205,22 @@ impl<'a, W: Weight> Merged<'a, W> {
         scope: &Scope,
     ) -> Result<Report, QueryError> {
         let unit = scope.value_type().unit.clone();
-        let (threshold, node_budget) = (request.node_trim_threshold.unwrap_or(0.0), engine.options().node_budget);
+        let cut = cut_of(engine, request);
+        let threshold = cut.trim.percent();
         let report = match report_type {
             ReportType::Table => Report::Table(table::table(context, self, unit, request.is_diff())?),
             ReportType::Top => Report::Top(top::top(context, self, unit)?),
             ReportType::CallGraph => Report::CallGraph(callgraph::call_graph(context, self)?),
             ReportType::NestedFlameGraph => {
-                let cut = flame::Cut { trim: Trim::Nothing, node_budget };
+                let cut = flame::Cut { trim: Trim::Nothing, ..cut };
                 Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, false)?)
             }
             ReportType::NestedFlameGraphTable => {
                 let trim = if threshold > 0.0 { Trim::Below(threshold) } else { Trim::Nothing };
-                let cut = flame::Cut { trim, node_budget };
+                let cut = flame::Cut { trim, ..cut };
                 Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, true)?)
             }
-            _ => {
-                let cut = flame::Cut { trim: Trim::UpTo(threshold), node_budget };
-                Report::FlameGraph(flame::flame_graph(engine, context, self, &scope.look.labels, unit, cut)?)
-            }
+            _ => Report::FlameGraph(flame::flame_graph(engine, context, self, &scope.look.labels, unit, cut)?),
         };
         Ok(report)
     }
@@ -240,32 +238,4 @@ fn whole<'a, W: Weight>(
     let weights = part.sums.sum.iter().map(|&sum| weigh(sum));
     let weighted = WeightedTree::new(tree, weights, &part.sums.seen, &seen, frame_row);
     (Slice { part: index, group: None, nodes: seen_rows(&seen), _lease: None }, weighted)
-}
-
-/// What a group's node costs: itself, its share of the join and of the trees that are joined.
-const BYTES_PER_GROUP_NODE: usize = 64;
-
-/// What a part holds of each group.
-fn sliced<'a, W: Weight>(
-    engine: &Engine,
-    context: &Context,
-    part: &'a PartSums,
-    index: usize,
-    groups: &'a [GroupSums],
-    weigh: impl Fn(i64) -> W,
-    frame_row: &[u32],
-) -> Result<Vec<(Slice<'a>, WeightedTree<W>)>, QueryError> {
-    let tree = &part.name_tree;
-    let mut paths = Paths::new(&tree.depth);
-    let mut slices = Vec::with_capacity(groups.len());
-    for group in groups {
-        context.check()?;
-        let leaf = |&(stack, sum): &(StackIx, i64)| (tree.stack_node[stack as usize], weigh(sum));
-        let mut stacks: Vec<(u32, W)> = group.stacks.iter().map(leaf).collect();
-        stacks.sort_unstable_by_key(|(leaf, _)| *leaf);
-        let (weighted, nodes) = WeightedTree::of_stacks(tree, &mut paths, &stacks, frame_row);
-        let lease = Some(engine.lease(nodes.len() * BYTES_PER_GROUP_NODE)?);
-        slices.push((Slice { part: index, group: Some(group), nodes, _lease: lease }, weighted));
-    }
-    Ok(slices)
 }

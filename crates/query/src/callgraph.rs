@@ -20,7 +20,7 @@ pub(crate) fn call_graph<W: Weight>(context: &Context, merged: &Merged<'_, W>) -
     let first = first_contributors(merged)?;
     context.check()?;
     let order = sums.largest_first(merged, &first, |frame| sums.cumulative[frame].value());
-    let total = sums.total();
+    let total = merged.cumulative[0].value();
     let bar = total as f64 * FOLDED_BELOW;
 
     let row_of = rows(first.len(), &order);

@@ -28,7 +28,7 @@ pub(crate) enum Trim {
 }
 
 impl Trim {
-    fn percent(self) -> f32 {
+    pub(crate) fn percent(self) -> f32 {
         match self {
             Self::Nothing => 0.0,
             Self::Below(percent) | Self::UpTo(percent) => percent,
@@ -53,8 +53,8 @@ pub(crate) fn flame_graph<W: Weight>(
     cut: Cut,
 ) -> Result<FlameGraph, QueryError> {
     let tree = &merged.tree;
-    let cumulative = tree.cumulative();
-    let (nodes, trimmed) = select(tree, &cumulative, cut);
+    let cumulative = merged.cumulative.as_slice();
+    let (nodes, trimmed) = select(tree, cumulative, cut);
     context.check()?;
 
     let depth: Vec<u16> = nodes.iter().map(|&node| tree.depth[node as usize]).collect();
@@ -66,7 +66,7 @@ pub(crate) fn flame_graph<W: Weight>(
     let rows = nodes.len();
     let mut graph = FlameGraph {
         unit,
-        height: i32::try_from(tree.height()).unwrap_or(i32::MAX),
+        height: i32::try_from(merged.height).unwrap_or(i32::MAX),
         trimmed,
         parent: Vec::with_capacity(rows),
         cumulative: Vec::with_capacity(rows),
@@ -88,7 +88,7 @@ pub(crate) fn flame_graph<W: Weight>(
         let row = graph.parent.len();
         row_of[kept_node as usize] = row as u32;
         let node = nodes[kept_node as usize] as usize;
-        let value = if parent < 0 { root_value(&order, &nodes, &cumulative) } else { cumulative[node].value() };
+        let value = if parent < 0 { root_value(&order, &nodes, cumulative) } else { cumulative[node].value() };
         let offset = if parent < 0 { 0 } else { free[parent as usize] };
         if parent >= 0 {
             free[parent as usize] = offset.wrapping_add(value);
@@ -133,47 +133,56 @@ fn root_value<W: Weight>(order: &ByName, nodes: &[u32], cumulative: &[W]) -> i64
 
 /// The nodes to show, in preorder, and the value of the subtrees that are not.
 pub(crate) fn select<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], cut: Cut) -> (Vec<u32>, i64) {
+    let mut nodes = above(tree, cumulative, cut.trim, cumulative[0].value(), tree.height());
+    let budget = cut.node_budget.max(1);
+    if nodes.len() > budget {
+        keep_largest(tree, cumulative, &mut nodes, budget);
+    }
+    // everything, but for what ends in a node that is shown
+    let shown = nodes.iter().fold(0i64, |sum, &node| sum.wrapping_add(tree.flat[node as usize].value()));
+    (nodes, cumulative[0].value().wrapping_sub(shown))
+}
+
+/// The root, and the nodes that are large enough beside their parents, in preorder. `root` is what the root is worth.
+pub(crate) fn above<W: Weight>(
+    tree: &WeightedTree<W>,
+    cumulative: &[W],
+    trim: Trim,
+    root: i64,
+    height: usize,
+) -> Vec<u32> {
     // not a number is no threshold, and below 0 nodes without value would be shown
-    let share = f64::from(cut.trim.percent().max(0.0)) / 100.0;
-    let mut trimmed = 0i64;
+    let share = f64::from(trim.percent().max(0.0)) / 100.0;
     let mut nodes: Vec<u32> = vec![0];
     // what a child at depth + 1 must exceed, by depth
-    let mut bar = vec![0.0f64; tree.height() + 1];
-    bar[0] = cumulative[0].value() as f64 * share;
+    let mut bar = vec![0.0f64; height + 1];
+    bar[0] = root as f64 * share;
     let mut node = 1;
     while node < tree.len() {
         let value = cumulative[node].value();
         let depth = usize::from(tree.depth[node]);
-        if cut.trim.keeps(value, bar[depth - 1]) {
+        if trim.keeps(value, bar[depth - 1]) {
             bar[depth] = value as f64 * share;
             nodes.push(node as u32);
             node += 1;
         } else {
-            trimmed = trimmed.wrapping_add(value);
             node = tree.end[node] as usize;
         }
     }
-    let budget = cut.node_budget.max(1);
-    if nodes.len() > budget {
-        trimmed = trimmed.wrapping_add(keep_largest(tree, cumulative, &mut nodes, budget));
-    }
-    (nodes, trimmed)
+    nodes
 }
 
-/// Keeps the `budget` largest of `nodes`, root included; gives the value of the subtrees left out.
-fn keep_largest<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], nodes: &mut Vec<u32>, budget: usize) -> i64 {
+/// Keeps the `budget` largest of `nodes`, root included.
+fn keep_largest<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], nodes: &mut Vec<u32>, budget: usize) {
     let mut values: Vec<i64> = nodes[1..].iter().map(|&node| cumulative[node as usize].value()).collect();
     let places = budget - 1;
     if places == 0 {
-        let children = nodes[1..].iter().filter(|&&node| tree.depth[node as usize] == 1);
-        let left_out = children.fold(0i64, |sum, &node| sum.wrapping_add(cumulative[node as usize].value()));
         nodes.truncate(1);
-        return left_out;
+        return;
     }
     let (larger, &mut smallest, _) = values.select_nth_unstable_by(places - 1, |a, b| b.cmp(a));
     // how many of the nodes that are exactly as large as the smallest have a place
     let mut ties = places - larger.iter().filter(|&&value| value > smallest).count();
-    let mut left_out = 0i64;
     let mut skip_to = 0;
     nodes.retain(|&node| {
         if node < skip_to {
@@ -184,12 +193,10 @@ fn keep_largest<W: Weight>(tree: &WeightedTree<W>, cumulative: &[W], nodes: &mut
         if keep {
             ties -= usize::from(node != 0 && value == smallest);
         } else {
-            left_out = left_out.wrapping_add(value);
             skip_to = tree.end[node as usize];
         }
         keep
     });
-    left_out
 }
 
 /// The children of every kept node, by name.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use profile::tree::conflict::{self, FrameMetadata};
 use profile::tree::weigh::{seen_nodes, seen_rows};
-use profile::tree::{LocationTree, NameTree, Paths, Weight, parents};
+use profile::tree::{LocationTree, NameTree, Paths, Weight, WeightedTree, parents};
 use profile::{NONE, StringIx};
 
 use crate::answer::{Merged, Slice};
@@ -117,7 +117,8 @@ fn part_contributors<W: Weight>(
         let Some(within) = within else { continue };
         let begin = found.len();
         let is_exact = part.is_exact && slice.group.is_none();
-        for_each_common(kept, within, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
+        let rows = Preorder { depth: &kept.depth, end: &kept.end, frame: &kept.frame };
+        for_each_common(rows, within, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
             let mut conflicts = tree.conflicts[node];
             if conflicts != 0 && !is_exact {
                 asked.add(tree, node, found.len());
@@ -184,10 +185,26 @@ fn group_rows<W: Weight>(merged: &Merged<'_, W>, kept: &Kept) -> Vec<Option<Rang
     of_group
 }
 
+/// A tree with rows of the union as frames.
+#[derive(Clone, Copy)]
+struct Preorder<'a> {
+    depth: &'a [u16],
+    end: &'a [u32],
+    frame: &'a [u32],
+}
+
+/// Those of a name tree's `nodes`, the root among them, that `shown` has as well, both ascending.
+pub(crate) fn common_nodes<W>(shown: &WeightedTree<W>, tree: &NameTree, nodes: &[u32], frame_row: &[u32]) -> Vec<u32> {
+    let rows = Preorder { depth: &shown.depth, end: &shown.end, frame: &shown.frame };
+    let mut common = vec![0];
+    for_each_common(rows, 0..shown.depth.len(), tree, nodes, frame_row, |_, node| common.push(node as u32));
+    common
+}
+
 /// Calls `visit(kept row, name node)` for what both trees have below the first of the kept rows `within` and below
 /// the root. `nodes` are some of the name tree's, ascending.
 fn for_each_common(
-    kept: &Kept,
+    kept: Preorder<'_>,
     within: Range<usize>,
     tree: &NameTree,
     nodes: &[u32],

@@ -14,32 +14,21 @@ pub(crate) struct FrameSums<W> {
     pub(crate) flat: Vec<W>,
     /// Whether the frame is on any seen stack.
     pub(crate) present: Vec<bool>,
-    /// Of each node of the tree.
-    node_cumulative: Vec<W>,
 }
 
 impl<W: Weight> FrameSums<W> {
     pub(crate) fn new(merged: &Merged<'_, W>) -> Self {
         let tree = &merged.tree;
         let frames = merged.union.key.len();
-        let mut sums = Self {
-            cumulative: vec![W::ZERO; frames],
-            flat: vec![W::ZERO; frames],
-            present: vec![false; frames],
-            node_cumulative: tree.cumulative(),
-        };
-        for (node, &sum) in sums.node_cumulative.iter().enumerate().skip(1) {
+        let mut sums =
+            Self { cumulative: vec![W::ZERO; frames], flat: vec![W::ZERO; frames], present: vec![false; frames] };
+        for (node, &sum) in merged.cumulative.iter().enumerate().skip(1) {
             let frame = tree.frame[node] as usize;
             sums.present[frame] = true;
             sums.cumulative[frame] = sums.cumulative[frame].plus(sum);
             sums.flat[frame] = sums.flat[frame].plus(tree.flat[node]);
         }
         sums
-    }
-
-    /// Of everything, what has no frame included.
-    pub(crate) fn total(&self) -> i64 {
-        self.node_cumulative.first().map_or(0, |root| root.value())
     }
 
     /// Who calls whom. `order` gives the frames their rows, `row_of` is its inverse.
@@ -59,7 +48,7 @@ impl<W: Weight> FrameSums<W> {
         each_call(tree, row_of, |node, caller, callee| {
             let place = &mut place[caller as usize];
             dealt_callee[*place as usize] = callee;
-            dealt_sum[*place as usize] = self.node_cumulative[node];
+            dealt_sum[*place as usize] = merged.cumulative[node];
             *place += 1;
         });
 

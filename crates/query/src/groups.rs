@@ -4,7 +4,6 @@
 //! sample's own. A part holds few of all the pairs of group and stack, so its sums are lists and not columns.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -113,6 +112,13 @@ impl<'g, 'a> SampleGroups<'g, 'a> {
     }
 }
 
+impl GroupSums {
+    /// `None` if there is none.
+    pub(crate) fn labels(&self) -> Option<&LabelValues> {
+        Some(&self.labels).filter(|labels| labels.iter().any(Option::is_some))
+    }
+}
+
 /// What a group sums up to in one part.
 pub(crate) struct GroupSums {
     pub(crate) labels: LabelValues,
@@ -120,9 +126,60 @@ pub(crate) struct GroupSums {
     pub(crate) stacks: Vec<(StackIx, i64)>,
 }
 
-/// What a group's sum of a stack costs: its place in a table of sums, and in the list that is made of it.
-const BYTES_PER_SUM: usize = 48;
-const SUMS_PER_LEASE: usize = 16_384;
+/// Values by stack of one group, on their way to its sums: the samples of a profile follow each other, so a table of all
+/// pairs of group and stack would be asked far more often than adding up lists now and then costs.
+#[derive(Default)]
+struct Gathered {
+    values: Vec<(StackIx, i64)>,
+    /// How many of them make it worth to add up.
+    full: usize,
+}
+
+/// Adds up what was gathered.
+struct Adder {
+    /// By stack; 0 between two uses, as is `met`.
+    sum: Vec<i64>,
+    /// A bit per stack.
+    met: Vec<u64>,
+}
+
+impl Adder {
+    fn new(stacks: usize) -> Self {
+        Self { sum: vec![0; stacks], met: vec![0; stacks.div_ceil(64)] }
+    }
+
+    /// Makes of many values of a stack one, stacks in ascending order.
+    fn add_up(&mut self, values: &mut Vec<(StackIx, i64)>) {
+        // so few that looking at every stack would take longer
+        if values.len() < self.met.len() / 8 {
+            values.sort_unstable_by_key(|(stack, _)| *stack);
+            values.dedup_by(|(next, value), (stack, sum)| {
+                *sum = if next == stack { sum.wrapping_add(*value) } else { *sum };
+                next == stack
+            });
+            return;
+        }
+        for (stack, value) in values.drain(..) {
+            let sum = &mut self.sum[stack as usize];
+            *sum = sum.wrapping_add(value);
+            self.met[stack as usize / 64] |= 1 << (stack % 64);
+        }
+        for (place, word) in self.met.iter_mut().enumerate() {
+            let mut word = std::mem::take(word);
+            while word != 0 {
+                let stack = place * 64 + word.trailing_zeros() as usize;
+                values.push((stack as StackIx, std::mem::take(&mut self.sum[stack])));
+                word &= word - 1;
+            }
+        }
+    }
+}
+
+/// Of an [`Adder`].
+const BYTES_PER_STACK: usize = size_of::<i64>() + 1;
+const BYTES_PER_VALUE: usize = size_of::<(StackIx, i64)>();
+/// What a group has room for at first.
+const VALUES: usize = 64;
 
 /// The sums of every group of a part, of the stacks that are seen.
 pub(crate) fn sums(
@@ -133,9 +190,11 @@ pub(crate) fn sums(
     part: &PartSums,
 ) -> Result<(Vec<GroupSums>, Vec<Lease>), QueryError> {
     let mut groups = Groups::new(engine, &scope.look.labels);
-    let mut sums: Vec<HashMap<StackIx, i64, RandomState>> = Vec::new();
+    let mut gathered: Vec<Gathered> = Vec::new();
     let mut group_of = SampleGroups::new(&mut groups, picks)?;
-    let (mut rows, mut leases) = (0usize, Vec::new());
+    let stacks = part.sums.seen.len();
+    let mut leases = vec![engine.lease(stacks * BYTES_PER_STACK)?];
+    let mut adder = Adder::new(stacks);
     let wanted: Vec<_> = picks.picked.iter().map(Picked::as_pick).collect();
     visit_samples(context, &*picks.part, &wanted, |sample| {
         let is_seen = part.sums.seen.get(sample.stack as usize) == Some(&true);
@@ -143,29 +202,27 @@ pub(crate) fn sums(
             return Ok(ControlFlow::Continue(()));
         }
         let group = group_of.group(&sample)? as usize;
-        if sums.len() <= group {
-            sums.push(HashMap::default());
+        if gathered.len() <= group {
+            gathered.push(Gathered::default());
         }
-        let sum = match sums[group].entry(sample.stack) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                if rows.is_multiple_of(SUMS_PER_LEASE) {
-                    leases.push(engine.lease(SUMS_PER_LEASE * BYTES_PER_SUM)?);
-                }
-                rows += 1;
-                new.insert(0)
-            }
-        };
-        *sum = sum.wrapping_add(sample.value);
+        let Gathered { values, full } = &mut gathered[group];
+        if values.len() == *full {
+            adder.add_up(values);
+            // so each value is added up twice at the most, on average
+            let most = (2 * values.len()).max(VALUES);
+            leases.push(engine.lease((most - values.capacity().min(most)) * BYTES_PER_VALUE)?);
+            values.reserve_exact(most - values.len());
+            *full = most;
+        }
+        values.push((sample.stack, sample.value));
         Ok(ControlFlow::Continue(()))
     })?;
     context.check()?;
-    let of_group = |(labels, sums): (LabelValues, HashMap<StackIx, i64, RandomState>)| {
-        let mut stacks: Vec<(StackIx, i64)> = sums.into_iter().collect();
-        stacks.sort_unstable();
-        GroupSums { labels, stacks }
+    let of_group = |(labels, Gathered { mut values, .. }): (LabelValues, Gathered)| {
+        adder.add_up(&mut values);
+        GroupSums { labels, stacks: values }
     };
-    Ok((groups.values.into_iter().zip(sums).map(of_group).collect(), leases))
+    Ok((groups.values.into_iter().zip(gathered).map(of_group).collect(), leases))
 }
 
 /// Builds the columns that tell a report's rows apart by labels, row by row.

@@ -13,6 +13,7 @@
 //! `export` (pprof), `metadata`.
 
 mod answer;
+mod apart;
 mod callgraph;
 mod catalogue;
 mod chart;

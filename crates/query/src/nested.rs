@@ -18,9 +18,8 @@ pub(crate) fn nested<W: Weight>(
     tables: bool,
 ) -> Result<NestedFlameGraph, QueryError> {
     let mut graph = flame_graph(engine, context, merged, &[], unit, cut)?;
-    let flat = &merged.tree.flat;
-    let all = flat.iter().fold(W::ZERO, |sum, flat| sum.plus(*flat));
-    (graph.cumulative[0], graph.flat[0], graph.diff[0]) = (all.value(), flat[0].value(), all.diff());
+    let all = merged.cumulative[0];
+    (graph.cumulative[0], graph.flat[0], graph.diff[0]) = (all.value(), merged.tree.flat[0].value(), all.diff());
     graph.height = height(merged);
     Ok(NestedFlameGraph { graph, tables, trims: !matches!(cut.trim, Trim::Nothing) })
 }
