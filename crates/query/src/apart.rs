@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
-use profile::StackIx;
+use profile::tree::weigh::PathSums;
 use profile::tree::{FrameUnion, Paths, Weight, WeightedTree, ends, join};
+use profile::{NONE, StackIx};
 
 use crate::answer::Slice;
 use crate::engine::{Context, Engine};
@@ -132,21 +133,22 @@ struct Builder<'b, 'a> {
     paths: HashMap<usize, Paths, RandomState>,
 }
 
-impl<'a> Builder<'_, 'a> {
+impl<'b, 'a> Builder<'b, 'a> {
     fn build<W: Weight>(
         &mut self,
         has_labels: bool,
         members: &[(usize, &'a GroupSums)],
         weigh: &impl Fn(i64, usize) -> W,
     ) -> Result<GroupTree<'a, W>, QueryError> {
+        if let &[(part, group)] = members {
+            return self.of_one_part(has_labels, part, group, weigh);
+        }
         let (mut trees, mut nodes_of, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for &(index, group) in members {
             let tree = &self.parts[index].name_tree;
-            let paths = self.paths.entry(index).or_insert_with(|| Paths::new(&tree.depth));
-            let leaf = |&(stack, sum): &(StackIx, i64)| (tree.stack_node[stack as usize], weigh(sum, index));
-            let mut stacks: Vec<(u32, W)> = group.stacks.iter().map(leaf).collect();
-            stacks.sort_unstable_by_key(|(leaf, _)| *leaf);
-            let (weighted, nodes) = WeightedTree::of_stacks(tree, paths, &stacks, &self.union.row[index]);
+            let union: &'b FrameUnion = self.union;
+            let (paths, stacks) = self.leaves(index, group, weigh);
+            let (weighted, nodes) = WeightedTree::of_stacks(tree, paths, &stacks, &union.row[index]);
             leases.push(self.engine.lease(nodes.len() * BYTES_PER_NODE)?);
             trees.push(weighted);
             nodes_of.push(nodes);
@@ -156,12 +158,7 @@ impl<'a> Builder<'_, 'a> {
         let height = whole.height();
         let root = if has_labels { cumulative[0].value() } else { self.total };
         let mut kept = above(&whole, &cumulative, self.cut.trim, root, height);
-        let value = |node: u32| cumulative[node as usize].value();
-        let smallest = {
-            let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
-            largest.add(kept[1..].iter().map(|&node| value(node)))
-        };
-        kept.retain(|&node| node == 0 || value(node) >= smallest);
+        self.keep_largest(&mut kept, &cumulative);
 
         let depth: Vec<u16> = kept.iter().map(|&node| whole.depth[node as usize]).collect();
         let tree = WeightedTree {
@@ -170,18 +167,91 @@ impl<'a> Builder<'_, 'a> {
             frame: kept.iter().map(|&node| whole.frame[node as usize]).collect(),
             flat: kept.iter().map(|&node| whole.flat[node as usize]).collect(),
         };
-        let is_alone = members.len() == 1;
         let mut slices = Vec::with_capacity(members.len());
         for (&(part, group), nodes) in members.iter().zip(nodes_of) {
-            let nodes: Vec<u32> = match is_alone {
-                true => kept.iter().map(|&node| nodes[node as usize]).collect(),
-                false => common_nodes(&tree, &self.parts[part].name_tree, &nodes, &self.union.row[part]),
-            };
+            let nodes = common_nodes(&tree, &self.parts[part].name_tree, &nodes, &self.union.row[part]);
             let lease = Some(self.engine.lease(nodes.len() * BYTES_PER_NODE)?);
             slices.push(Slice { part, group: Some(group), nodes, _lease: lease });
         }
         let cumulative = kept.iter().map(|&node| cumulative[node as usize]).collect();
         Ok(GroupTree { slices, tree, cumulative, height })
+    }
+}
+
+impl<'a> Builder<'_, 'a> {
+    /// The stacks of a group as leaves of its part's tree, in their order.
+    fn leaves<W: Weight>(
+        &mut self,
+        part: usize,
+        group: &GroupSums,
+        weigh: &impl Fn(i64, usize) -> W,
+    ) -> (&mut Paths, Vec<(u32, W)>) {
+        let tree = &self.parts[part].name_tree;
+        let leaf = |&(stack, sum): &(StackIx, i64)| (tree.stack_node[stack as usize], weigh(sum, part));
+        let mut stacks: Vec<(u32, W)> = group.stacks.iter().map(leaf).collect();
+        stacks.sort_unstable_by_key(|(leaf, _)| *leaf);
+        (self.paths.entry(part).or_insert_with(|| Paths::new(&tree.depth)), stacks)
+    }
+
+    /// Takes the nodes, the root first, into account, and leaves those that may be shown.
+    fn keep_largest<W: Weight>(&self, nodes: &mut Vec<u32>, cumulative: &[W]) {
+        let value = |node: u32| cumulative[node as usize].value();
+        let smallest = {
+            let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
+            largest.add(nodes[1..].iter().map(|&node| value(node)))
+        };
+        nodes.retain(|&node| node == 0 || value(node) >= smallest);
+    }
+
+    /// The same as for many, where nothing has to be joined: only what is kept becomes a tree.
+    fn of_one_part<W: Weight>(
+        &mut self,
+        has_labels: bool,
+        part: usize,
+        group: &'a GroupSums,
+        weigh: &impl Fn(i64, usize) -> W,
+    ) -> Result<GroupTree<'a, W>, QueryError> {
+        let tree = &self.parts[part].name_tree;
+        let (paths, stacks) = self.leaves(part, group, weigh);
+        let PathSums { node, parent, flat, cumulative } = paths.sums(&stacks);
+        let _whole = self.engine.lease(node.len() * BYTES_PER_NODE)?;
+        let deepest = stacks.iter().map(|(leaf, _)| tree.depth[*leaf as usize]).max();
+        let (trim, share) = (self.cut.trim, self.cut.trim.share());
+        let smallest = self.largest.lock().unwrap_or_else(PoisonError::into_inner).smallest;
+        let root = if has_labels { cumulative[0].value() } else { self.total };
+        let mut is_kept = vec![false; node.len()];
+        is_kept[0] = true;
+        let mut kept = vec![0u32];
+        for row in 1..node.len() {
+            let above = parent[row] as usize;
+            let value = cumulative[row].value();
+            if is_kept[above] && value >= smallest {
+                let above = if above == 0 { root } else { cumulative[above].value() };
+                if trim.keeps(value, above as f64 * share) {
+                    is_kept[row] = true;
+                    kept.push(row as u32);
+                }
+            }
+        }
+        self.keep_largest(&mut kept, &cumulative);
+
+        let nodes: Vec<u32> = kept.iter().map(|&row| node[row as usize]).collect();
+        let depth: Vec<u16> = nodes.iter().map(|&node| tree.depth[node as usize]).collect();
+        let frame_row = &self.union.row[part];
+        let frame = nodes[1..].iter().map(|&node| frame_row[tree.frame[node as usize] as usize]);
+        let tree = WeightedTree {
+            end: ends(&depth),
+            depth,
+            frame: std::iter::once(NONE).chain(frame).collect(),
+            flat: kept.iter().map(|&row| flat[row as usize]).collect(),
+        };
+        let lease = Some(self.engine.lease(nodes.len() * BYTES_PER_NODE)?);
+        Ok(GroupTree {
+            slices: vec![Slice { part, group: Some(group), nodes, _lease: lease }],
+            cumulative: kept.iter().map(|&row| cumulative[row as usize]).collect(),
+            tree,
+            height: deepest.map_or(0, usize::from) + 1,
+        })
     }
 }
 

@@ -17,7 +17,7 @@ const FOLDED_BELOW: f64 = 0.005_f32 as f64;
 pub(crate) fn call_graph<W: Weight>(context: &Context, merged: &Merged<'_, W>) -> Result<CallGraph, QueryError> {
     let sums = FrameSums::new(merged);
     context.check()?;
-    let first = first_contributors(merged)?;
+    let first = first_contributors(merged);
     context.check()?;
     let order = sums.largest_first(merged, &first, |frame| sums.cumulative[frame].value());
     let total = merged.cumulative[0].value();

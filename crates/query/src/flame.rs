@@ -35,7 +35,13 @@ impl Trim {
         }
     }
 
-    fn keeps(self, value: i64, bar: f64) -> bool {
+    /// Of its parent's value; a bar is that.
+    pub(crate) fn share(self) -> f64 {
+        // not a number is no threshold, and below 0 nodes without value would be shown
+        f64::from(self.percent().max(0.0)) / 100.0
+    }
+
+    pub(crate) fn keeps(self, value: i64, bar: f64) -> bool {
         match self {
             Self::Nothing => true,
             Self::Below(_) => value as f64 >= bar,
@@ -151,8 +157,7 @@ pub(crate) fn above<W: Weight>(
     root: i64,
     height: usize,
 ) -> Vec<u32> {
-    // not a number is no threshold, and below 0 nodes without value would be shown
-    let share = f64::from(trim.percent().max(0.0)) / 100.0;
+    let share = trim.share();
     let mut nodes: Vec<u32> = vec![0];
     // what a child at depth + 1 must exceed, by depth
     let mut bar = vec![0.0f64; height + 1];

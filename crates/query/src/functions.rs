@@ -2,9 +2,9 @@
 
 use profile::NONE;
 use profile::tree::{Weight, WeightedTree, parents};
+use store::part::PartSymbols;
 
 use crate::answer::Merged;
-use crate::error::QueryError;
 use crate::frames::Contributor;
 use crate::report::Lists;
 
@@ -130,43 +130,41 @@ pub(crate) fn rows(frames: usize, order: &[u32]) -> Vec<u32> {
 }
 
 /// Per frame of the union, its first contributor: that of the first stack in which it stands.
-pub(crate) fn first_contributors<W>(merged: &Merged<'_, W>) -> Result<Vec<Option<Contributor>>, QueryError> {
+pub(crate) fn first_contributors<W>(merged: &Merged<'_, W>) -> Vec<Option<Contributor>> {
     let mut first: Vec<Option<Contributor>> = vec![None; merged.union.key.len()];
     for (index, part) in merged.parts.iter().enumerate() {
-        let location_tree = part.part.location_tree()?;
-        let location_parent = parents(&location_tree.depth);
-        let all_lines = &part.symbols.symbols.locations;
-        // only inlined frames have outer ones
-        let mut name_parent: Vec<u32> = Vec::new();
-        let mut visited = vec![false; location_parent.len()];
-        visited[0] = true;
-        // wherever a location stands it has the same frames
-        let mut met = vec![false; all_lines.len()];
-        for (_, &leaf) in part.sums.seen.iter().zip(&location_tree.stack_node).filter(|(seen, _)| **seen) {
-            let mut node = leaf as usize;
-            while !std::mem::replace(&mut visited[node], true) {
-                let location = location_tree.location[node];
-                let mut name_node = location_tree.name_node[node] as usize;
-                node = location_parent[node] as usize;
-                if std::mem::replace(&mut met[location as usize], true) {
-                    continue;
-                }
-                let lines = all_lines.lines(location);
-                if lines.len() > 1 && name_parent.is_empty() {
-                    name_parent = parents(&part.name_tree.depth);
-                }
-                let outermost = lines.end.wrapping_sub(1) as u32;
+        let PartSymbols { symbols, stacks } = &*part.symbols;
+        let tree = &part.name_tree;
+        let parent = parents(&tree.depth);
+        // wherever a location stands it has the same frames, so few stacks are gone through from end to end
+        let mut met = vec![false; symbols.locations.len()];
+        for (stack, _) in part.sums.seen.iter().enumerate().filter(|(_, seen)| **seen) {
+            let locations = stacks.get(stack as u32);
+            if locations.iter().all(|&location| met[location as usize]) {
+                continue;
+            }
+            let mut node = tree.stack_node[stack] as usize;
+            let frames = locations.iter().map(|&location| symbols.locations.lines(location).len().max(1));
+            // a tree is no deeper than it can be: the innermost frames of a longer stack are not in it
+            let mut outside = frames.sum::<usize>() - usize::from(tree.depth[node]);
+            for &location in locations {
+                let is_new = outside == 0 && !std::mem::replace(&mut met[location as usize], true);
+                let lines = symbols.locations.lines(location);
                 let without_lines = lines.is_empty().then_some(NONE);
                 for line in lines.map(|line| line as u32).chain(without_lines) {
-                    let frame = merged.union.row[index][part.name_tree.frame[name_node] as usize];
-                    let contributor = Contributor { part: index as u32, location, line, conflicts: 0 };
-                    first[frame as usize].get_or_insert(contributor);
-                    if line != NONE && line != outermost {
-                        name_node = name_parent[name_node] as usize;
+                    if outside > 0 {
+                        outside -= 1;
+                        continue;
                     }
+                    if is_new {
+                        let frame = merged.union.row[index][tree.frame[node] as usize];
+                        let contributor = Contributor { part: index as u32, location, line, conflicts: 0 };
+                        first[frame as usize].get_or_insert(contributor);
+                    }
+                    node = parent[node] as usize;
                 }
             }
         }
     }
-    Ok(first)
+    first
 }

@@ -17,7 +17,7 @@ pub(crate) fn table<W: Weight>(
 ) -> Result<Table, QueryError> {
     let sums = FrameSums::new(merged);
     context.check()?;
-    let first = first_contributors(merged)?;
+    let first = first_contributors(merged);
     context.check()?;
     let order = sums.largest_first(merged, &first, |frame| sums.cumulative[frame].value());
     let row_of = functions::rows(first.len(), &order);

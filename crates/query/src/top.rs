@@ -13,7 +13,7 @@ use crate::report::Top;
 pub(crate) fn top<W: Weight>(context: &Context, merged: &Merged<'_, W>, unit: String) -> Result<Top, QueryError> {
     let sums = FrameSums::new(merged);
     context.check()?;
-    let first = first_contributors(merged)?;
+    let first = first_contributors(merged);
     context.check()?;
     let order = sums.largest_first(merged, &first, |frame| sums.flat[frame].value());
 

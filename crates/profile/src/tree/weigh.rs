@@ -236,6 +236,40 @@ impl Paths {
     }
 }
 
+/// What some stacks pass through, and what it adds up to. Columns of equal length, parents before children; row 0 is the root.
+pub struct PathSums<W> {
+    /// Of the tree.
+    pub node: Vec<u32>,
+    /// Rows of these columns; the root's is its own.
+    pub parent: Vec<u32>,
+    /// Weight of the stacks that end here.
+    pub flat: Vec<W>,
+    /// Of each whole subtree.
+    pub cumulative: Vec<W>,
+}
+
+impl Paths {
+    /// `stacks` are leaves with their weights, in ascending order of the leaves.
+    pub fn sums<W: Weight>(&mut self, stacks: &[(u32, W)]) -> PathSums<W> {
+        let node = self.to(stacks.iter().map(|(leaf, _)| *leaf));
+        let mut flat = vec![W::ZERO; node.len()];
+        for &(leaf, weight) in stacks {
+            let flat = &mut flat[self.place[leaf as usize] as usize];
+            *flat = flat.plus(weight);
+        }
+        let mut parent = vec![0; node.len()];
+        let mut cumulative = flat.clone();
+        for row in (1..node.len()).rev() {
+            let above = self.place[self.parent[node[row] as usize] as usize];
+            parent[row] = above;
+            let sum = cumulative[row];
+            let above = &mut cumulative[above as usize];
+            *above = above.plus(sum);
+        }
+        PathSums { node, parent, flat, cumulative }
+    }
+}
+
 fn deepest(depth: &[u16]) -> usize {
     depth.iter().max().map_or(0, |&depth| usize::from(depth))
 }
