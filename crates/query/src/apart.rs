@@ -269,7 +269,7 @@ impl Largest {
         Self { places: places.max(1), values: Vec::new(), smallest: i64::MIN }
     }
 
-    /// Gives what is the smallest then.
+    /// Gives what is known to be too small if it is smaller.
     fn add(&mut self, values: impl Iterator<Item = i64>) -> i64 {
         if self.places == usize::MAX {
             return i64::MIN;
@@ -281,9 +281,6 @@ impl Largest {
                     self.settle();
                 }
             }
-        }
-        if self.values.len() > self.places {
-            self.settle();
         }
         self.smallest
     }
@@ -300,13 +297,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_of_the_largest_is_known_at_any_time() {
+    fn what_has_no_place_among_the_largest_is_known_before_twice_as_many_are_there() {
         let mut largest = Largest::new(3);
         assert_eq!(largest.add([5, 1].into_iter()), i64::MIN);
         assert_eq!(largest.add([7].into_iter()), i64::MIN);
-        assert_eq!(largest.add([2, 2, 2, 2, 2, 2, 6, 5].into_iter()), 5);
-        assert_eq!(largest.add([5, 4].into_iter()), 5);
-        assert_eq!(largest.add([9, 9].into_iter()), 7);
+        assert_eq!(largest.add([2, 2, 2].into_iter()), 2);
+        assert_eq!(largest.add([2, 1, 2, 2, 6, 5].into_iter()), 2);
+        assert_eq!(largest.add([9].into_iter()), 6);
+        assert_eq!(largest.add([9, 4, 9, 8].into_iter()), 9);
         assert_eq!(Largest::new(usize::MAX).add([1, 2].into_iter()), i64::MIN);
     }
 }

@@ -132,9 +132,10 @@ fn part_contributors<W: Weight>(
             let nodes = match slice.group {
                 None => seen_rows(&seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen)),
                 Some(group) => {
-                    let stacks = group.stacks.iter();
-                    let mut leaves: Vec<u32> =
-                        stacks.map(|(stack, _)| location_tree.stack_node[*stack as usize]).collect();
+                    let within = asked.subtrees(tree);
+                    let stacks = group.stacks.iter().map(|(stack, _)| *stack as usize);
+                    let stacks = stacks.filter(|stack| within.hold(tree.stack_node[*stack]));
+                    let mut leaves: Vec<u32> = stacks.map(|stack| location_tree.stack_node[stack]).collect();
                     leaves.sort_unstable();
                     location_paths.get_or_insert_with(|| Paths::new(&location_tree.depth)).to(leaves)
                 }
@@ -163,10 +164,31 @@ impl Asked {
         self.nodes.push(node as u32);
     }
 
+    /// Only stacks that end in these pass through any of the nodes, which are ascending.
+    fn subtrees(&self, tree: &NameTree) -> Subtrees {
+        let mut subtrees: Vec<Range<u32>> = Vec::new();
+        for &node in &self.nodes {
+            if subtrees.last().is_none_or(|last| last.end <= node) {
+                subtrees.push(node..tree.end[node as usize]);
+            }
+        }
+        Subtrees(subtrees)
+    }
+
     fn clear(&mut self) {
         for node in self.nodes.drain(..) {
             self.place[node as usize] = NONE;
         }
+    }
+}
+
+/// Ascending, none within another.
+struct Subtrees(Vec<Range<u32>>);
+
+impl Subtrees {
+    fn hold(&self, node: u32) -> bool {
+        let behind = self.0.partition_point(|subtree| subtree.end <= node);
+        self.0.get(behind).is_some_and(|subtree| subtree.start <= node)
     }
 }
 

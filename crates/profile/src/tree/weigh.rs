@@ -251,22 +251,34 @@ pub struct PathSums<W> {
 impl Paths {
     /// `stacks` are leaves with their weights, in ascending order of the leaves.
     pub fn sums<W: Weight>(&mut self, stacks: &[(u32, W)]) -> PathSums<W> {
-        let node = self.to(stacks.iter().map(|(leaf, _)| *leaf));
-        let mut flat = vec![W::ZERO; node.len()];
+        let (mut rows, mut parent, mut flat) = (vec![0u32], vec![0u32], vec![W::ZERO]);
+        self.place[0] = 0;
         for &(leaf, weight) in stacks {
-            let flat = &mut flat[self.place[leaf as usize] as usize];
+            // as in `to`, but a row's parent is known here: the row before it, or where the way was met
+            let begin = rows.len();
+            let mut node = leaf;
+            while rows[..begin].get(self.place[node as usize] as usize) != Some(&node) {
+                rows.push(node);
+                node = self.parent[node as usize];
+            }
+            rows[begin..].reverse();
+            let mut above = self.place[node as usize];
+            for (row, &node) in rows.iter().enumerate().skip(begin) {
+                self.place[node as usize] = row as u32;
+                parent.push(above);
+                above = row as u32;
+            }
+            flat.resize(rows.len(), W::ZERO);
+            let flat = &mut flat[above as usize];
             *flat = flat.plus(weight);
         }
-        let mut parent = vec![0; node.len()];
         let mut cumulative = flat.clone();
-        for row in (1..node.len()).rev() {
-            let above = self.place[self.parent[node[row] as usize] as usize];
-            parent[row] = above;
+        for row in (1..rows.len()).rev() {
             let sum = cumulative[row];
-            let above = &mut cumulative[above as usize];
+            let above = &mut cumulative[parent[row] as usize];
             *above = above.plus(sum);
         }
-        PathSums { node, parent, flat, cumulative }
+        PathSums { node: rows, parent, flat, cumulative }
     }
 }
 

@@ -276,17 +276,23 @@ fn a_table_sums_each_frame_wherever_it_stands() {
 
 #[test]
 fn a_node_budget_keeps_the_largest_and_counts_the_rest_as_trimmed() {
-    for seed in 0..200 {
+    let by_labels = View { group_by: vec!["labels.job".to_owned(), "labels.endpoint".to_owned()], ..View::default() };
+    for (seed, view) in (0..200).flat_map(|seed| [(seed, View::default()), (seed, by_labels.clone())]) {
         let profiles = profiles(seed);
         let all = engine(seed, &profiles);
-        let selection = QueryOptions::Select(merge(TYPE_CPU, (0, i64::MAX)));
-        let (full, _) = flame_graph(ask(&all, selection.clone(), 5, 0.0));
+        // of one type some values are negative, of the other none
+        let profile_type = if seed % 2 == 0 { TYPE_CPU } else { TYPE_SAMPLES };
+        let selection = QueryOptions::Select(merge(profile_type, (0, i64::MAX)));
+        let (full, _) = flame_graph(ask_for(&all, selection.clone(), 5, 0.0, view.clone()));
         for budget in [1, 2, 5, full.len(), full.len() + 1] {
-            let options = EngineOptions { node_budget: budget, threads: 1, ..EngineOptions::default() };
+            let options = EngineOptions { node_budget: budget, threads: 1 + budget % 2, ..EngineOptions::default() };
             let engine = Engine::new(MemorySource::new(batches(seed, &profiles)), options);
-            let (graph, _) = flame_graph(ask(&engine, selection.clone(), 5, 0.0));
+            let (graph, _) = flame_graph(ask_for(&engine, selection.clone(), 5, 0.0, view.clone()));
             check(&graph);
             assert!(graph.len() <= budget.max(1), "seed {seed}");
+            if profile_type == TYPE_SAMPLES {
+                assert_eq!(graph.len(), budget.min(full.len()), "seed {seed}: no child is larger than its parent");
+            }
             if budget >= full.len() {
                 assert_eq!(graph, full, "seed {seed}: a budget that suffices changes nothing");
             }
