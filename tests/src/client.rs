@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use http::uri::PathAndQuery;
 use prost::Message;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Status, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
@@ -190,6 +190,34 @@ impl Client {
             assert!(first.is_some_and(|question| !question.record.is_empty()), "asks for stacks");
             while questions.message().await?.is_some() {}
             Ok(())
+        };
+        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
+    /// The same as an agent does it: `answer` makes of the question, which is given back, what is sent then.
+    pub async fn exchange_v1(
+        &self,
+        samples: Vec<u8>,
+        answer: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Result<Vec<u8>, Status> {
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = PathAndQuery::from_static("/parca.profilestore.v1alpha1.ProfileStoreService/Write");
+        let codec: ProstCodec<WriteRequest, WriteRequest> = ProstCodec::default();
+        let (send, messages) = tokio::sync::mpsc::channel(2);
+        let gone = |_| Status::unavailable("the call is over");
+        let call = async {
+            send.send(WriteRequest { record: samples }).await.map_err(gone)?;
+            let mut questions =
+                grpc.streaming(Request::new(ReceiverStream::new(messages)), path, codec).await?.into_inner();
+            let question = questions.message().await?.ok_or_else(|| Status::unavailable("no question"))?.record;
+            send.send(WriteRequest { record: answer(&question) }).await.map_err(gone)?;
+            drop(send);
+            while questions.message().await?.is_some() {}
+            Ok(question)
         };
         match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
             Ok(ended) => ended,

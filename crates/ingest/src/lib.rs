@@ -28,5 +28,7 @@ pub use profile::pprof::{Limits, Scratch};
 
 /// Parca's `Write`: samples, the question for their stacks, the stacks.
 pub mod v1 {
-    pub use crate::parca::{ask, join, split, write};
+    pub use crate::parca::{
+        Asked, Found, Known, ask, join, join_with_known, nothing_known, split, write, write_with_known,
+    };
 }

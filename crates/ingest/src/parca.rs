@@ -4,10 +4,13 @@
 //! period and duration are columns, mostly in long runs: a *segment* is a run of rows over which none of them changes, and
 //! all that is done for labels and types is done once a segment.
 //!
-//! Map: [`rows`] samples to profiles · [`frames`] locations, lines, functions · [`v1`] the two-way call.
+//! Map: [`rows`] samples to profiles · [`frames`] locations, lines, functions · [`v1`] the two-way call · [`known`] stacks that need
+//! not be sent again · [`stack_list`] such stacks as bytes.
 
 mod frames;
+mod known;
 mod rows;
+mod stack_list;
 mod v1;
 
 use profile::Batch;
@@ -17,7 +20,8 @@ use crate::arrow::{Column, Stream, malformed};
 use crate::error::IngestError;
 use crate::tables::{Map, Tables, within};
 
-pub use v1::{ask, join, split, write};
+pub use known::{Found, Known, nothing_known};
+pub use v1::{Asked, ask, join, join_with_known, split, write, write_with_known};
 
 use frames::Frames;
 use rows::{Columns, Rows};

@@ -9,7 +9,7 @@
 //! service) → `writer` or the query engine, on `work`'s blocking threads.
 //!
 //! Map: `listener` accept and drain · `tls` certificates that change · `front` sorting · `grpc` the common front of all RPCs · `api` the services ·
-//! `rest` JSON under `/api` · `otlp_http` OTLP without gRPC · `plain` metrics, pprof, UI · `arrow` reports as Arrow · `nested` as nested messages · `writer` into the store ·
+//! `rest` JSON under `/api` · `otlp_http` OTLP without gRPC · `plain` metrics, pprof, UI · `arrow` reports as Arrow · `nested` as nested messages · `writer` into the store · `known` stacks that agents need not send again ·
 //! `work` bounded blocking work · `metrics` what is counted · [`selfprofile`] its own CPU profile ·
 //! [`go_time`] times as Go writes them · `proto` generated messages.
 
@@ -18,6 +18,7 @@ mod arrow;
 mod front;
 pub mod go_time;
 mod grpc;
+mod known;
 mod listener;
 mod metrics;
 mod nested;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,6 +27,18 @@ use crate::tls::Tls;
 /// Who sent a request. In the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Over which connection a request came: a number that no other has in this process. In the extensions of a request that came over one
+/// itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Connection(pub(crate) u64);
+
+impl Connection {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
@@ -132,10 +145,12 @@ impl Listener {
                 }
             };
             let answerer = answerer.clone();
+            let connection = Connection::next();
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let answerer = answerer.clone();
                 async move {
                     request.extensions_mut().insert(Peer(peer));
+                    request.extensions_mut().insert(connection);
                     Ok::<Response<Body>, Infallible>(answerer.answer(request.map(Body::new)).await)
                 }
             });

@@ -29,6 +29,7 @@ use crate::grpc::method::Methods;
 use crate::grpc::reflection::Reflection;
 use crate::grpc::stack::{GrpcStack, RpcLimits};
 use crate::grpc::unimplemented;
+use crate::known::KnownStacks;
 use crate::listener::Listener;
 use crate::metrics::{ProcessCollector, RpcMetrics, StoreCollector};
 use crate::otlp_http::OtlpHttp;
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub request_bytes: u64,
     /// Memory for profiles between decoding and the head, in bytes.
     pub batch_bytes: u64,
+    /// Memory for stacks that senders of `Write` need not send again, in bytes; a sixteenth of the store's budget at most.
+    pub known_stacks_bytes: u64,
     pub ingest: Limits,
     /// Writes at work at once. They wait for the disk together, so more than there are cores.
     pub writes_at_once: usize,
@@ -79,6 +82,7 @@ impl Default for ServerOptions {
             limits: RpcLimits::default(),
             request_bytes: 256 << 20,
             batch_bytes: 256 << 20,
+            known_stacks_bytes: 64 << 20,
             ingest: Limits::default(),
             writes_at_once: cores * 4,
             queries_at_once: cores * 2,
@@ -103,7 +107,9 @@ pub struct Server {
 pub fn writer(store: Arc<Store>, clock: Arc<dyn Clock>, options: &ServerOptions) -> Writer {
     let workers = Workers::new("write", options.writes_at_once, options.waiting_max);
     let memory = store.budget().account("batches", options.batch_bytes);
-    Writer::new(store, clock, options.ingest, workers, memory)
+    let known_bytes = options.known_stacks_bytes.min(store.budget().total() / 16);
+    let known = KnownStacks::new(known_bytes, &store.budget().account("known stacks", known_bytes));
+    Writer::new(store, clock, options.ingest, workers, memory, known)
 }
 
 /// The same where profiles are handed on. `labels` are added to profiles that are scraped.
@@ -183,6 +189,7 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         let agents = Agents::default();
         agents.register(&mut registry);
+        writer.register(&mut registry);
         let message_bytes = options.limits.message_bytes + 1;
         let reflection = Reflection::new(pool.clone());
         let otlp = OtlpApi { writer: writer.clone(), agents: agents.clone(), message_bytes_max: message_bytes };

@@ -21,7 +21,7 @@ use query::{Engine, EngineOptions};
 use store::{Environment, Store, StoreOptions};
 use tonic::{Code, Status};
 
-use crate::listener::Answer;
+use crate::listener::{Answer, Connection};
 use crate::proto::parca::profilestore::v1alpha1::{Label, LabelSet, RawProfileSeries, RawSample, WriteRawRequest};
 use crate::proto::parca::query::v1alpha1::{ProfileTypesRequest, ProfileTypesResponse};
 use crate::writer::Replay;
@@ -78,7 +78,20 @@ impl Rig {
     }
 
     async fn call_bytes<Reply: Message + Default>(&self, path: &str, body: Bytes) -> Result<Reply, Status> {
+        self.call_over(None, path, body).await
+    }
+
+    /// The same over a connection.
+    async fn call_over<Reply: Message + Default>(
+        &self,
+        connection: Option<Connection>,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Reply, Status> {
         let mut request = Request::new(Body::from(body));
+        if let Some(connection) = connection {
+            request.extensions_mut().insert(connection);
+        }
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = path.parse().expect("a path");

@@ -11,13 +11,15 @@ use forward::forwarder::{field_1, pair};
 use forward::{Forwarder, Method};
 use ingest::{IngestError, IngestErrorKind, Limits, Otlp, Scratch};
 use profile::Batch;
+use prometheus_client::registry::Registry;
 use prost::Message;
 use scrape::{Scraped, Sink, SinkError, Written};
-use store::{Account, Clock, Kind, Record, ReplayDecoder, Store, StoreError};
-use tonic::{Code, Status};
+use store::{Account, Clock, Kind, Lease, Record, ReplayDecoder, Store, StoreError};
+use tonic::{Code, Request, Status};
 
 use crate::grpc::lease::refused;
 use crate::grpc::stack::overloaded_for;
+use crate::known::{KnownStacks, Scope};
 use crate::proto::parca::profilestore::v1alpha1::{
     ExecutableInfo, Label, LabelSet, RawProfileSeries, RawSample, WriteRawRequest,
 };
@@ -37,6 +39,8 @@ pub(crate) enum Format {
     ArrowV1 = 3,
     /// An OTLP export request, unpacked; one that came as JSON is turned into protobuf first.
     Otlp = 4,
+    /// Both messages of a `Write` and the stacks that were not asked for, as [`ingest::v1::join_with_known`] lays them out.
+    ArrowV1Known = 5,
 }
 
 /// What became of a write.
@@ -51,7 +55,8 @@ pub(crate) struct Accepted {
 
 impl Format {
     fn of(kind: u8) -> Option<Self> {
-        [Self::Pprof, Self::ArrowV2, Self::ArrowV1, Self::Otlp].into_iter().find(|format| *format as u8 == kind)
+        let all = [Self::Pprof, Self::ArrowV2, Self::ArrowV1, Self::Otlp, Self::ArrowV1Known];
+        all.into_iter().find(|format| *format as u8 == kind)
     }
 }
 
@@ -65,13 +70,31 @@ pub(crate) struct Incoming {
     pub(crate) executables: Vec<ExecutableInfo>,
     /// What the sender says of its addresses: handed on, and nothing else.
     pub(crate) normalized: bool,
+    /// Of a `Write`: whose stacks are known from then on.
+    pub(crate) scope: Option<Scope>,
 }
 
 impl Incoming {
     /// A message that says all about itself.
     pub(crate) fn message(format: Format, payload: Bytes) -> Self {
-        Self { format, labels: Vec::new(), payload, executables: Vec::new(), normalized: false }
+        Self { format, payload, ..Self::pprof(Vec::new(), Bytes::new()) }
     }
+
+    pub(crate) fn pprof(labels: Vec<(String, String)>, payload: Bytes) -> Self {
+        Self { format: Format::Pprof, labels, payload, executables: Vec::new(), normalized: false, scope: None }
+    }
+}
+
+/// The first half of a `Write`.
+pub(crate) struct Asked {
+    /// The reply's record.
+    pub(crate) question: Bytes,
+    samples: Bytes,
+    /// The stacks that are known, as [`ingest::v1::ask`] gave them: they stay with the call, whatever is forgotten meanwhile.
+    list: Vec<u8>,
+    scope: Option<Scope>,
+    /// Of `list`.
+    _lease: Lease,
 }
 
 /// Cheap to clone.
@@ -96,6 +119,7 @@ struct Inner {
     limits: Limits,
     workers: Workers,
     memory: Account,
+    known: KnownStacks,
 }
 
 thread_local! {
@@ -110,8 +134,10 @@ impl Writer {
         limits: Limits,
         workers: Workers,
         memory: Account,
+        known: KnownStacks,
     ) -> Self {
-        Self { inner: Arc::new(Inner { destination: Destination::Store(store), clock, limits, workers, memory }) }
+        let destination = Destination::Store(store);
+        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory, known }) }
     }
 
     pub(crate) fn forwarding(
@@ -123,7 +149,8 @@ impl Writer {
         memory: Account,
     ) -> Self {
         let destination = Destination::Forward { forwarder, labels };
-        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory }) }
+        let known = KnownStacks::new(0, &memory);
+        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory, known }) }
     }
 
     /// All of `incoming` durable, or an error and none of it accepted.
@@ -140,14 +167,70 @@ impl Writer {
         self.inner.workers.run(deadline, move |_| inner.write(incoming, &sender, receive_time)).await?
     }
 
-    /// The stacks that a sender of `Write` must send after `samples`: the reply's record.
-    pub(crate) async fn ask(&self, samples: Bytes, deadline: Option<Instant>) -> Result<Vec<u8>, Status> {
-        let ask = move |_| ingest::v1::ask(&samples, &ingest::stamped_limits()).map_err(ingest_status);
-        self.inner.workers.run(deadline, ask).await?
+    /// Whose stacks a call's are, where stacks are kept.
+    pub(crate) fn scope<T>(&self, request: &Request<T>) -> Option<Scope> {
+        match &self.inner.destination {
+            Destination::Store(_) => self.inner.known.scope(request),
+            // what the other server knows is not known here
+            Destination::Forward { .. } => None,
+        }
+    }
+
+    /// What a sender of `Write` must send after `samples`.
+    pub(crate) async fn ask(
+        &self,
+        samples: Bytes,
+        scope: Option<Scope>,
+        deadline: Option<Instant>,
+    ) -> Result<Asked, Status> {
+        let inner = self.inner.clone();
+        self.inner.workers.run(deadline, move |_| inner.ask(samples, scope)).await?
+    }
+
+    /// Both halves of a `Write`, as [`Writer::write`].
+    pub(crate) async fn write_asked(
+        &self,
+        asked: Asked,
+        locations: Bytes,
+        sender: String,
+        deadline: Option<Instant>,
+    ) -> Result<Accepted, Status> {
+        let inner = self.inner.clone();
+        let write = move |_| {
+            let Asked { samples, list, scope, _lease, .. } = asked;
+            let (format, payload) = if list.is_empty() {
+                (Format::ArrowV1, ingest::v1::join(&samples, &locations))
+            } else {
+                (Format::ArrowV1Known, ingest::v1::join_with_known(&samples, &locations, &list))
+            };
+            let incoming = Incoming { scope, ..Incoming::message(format, payload.into()) };
+            inner.write(vec![incoming], &sender, None)
+        };
+        self.inner.workers.run(deadline, write).await?
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.inner.known.register(registry);
     }
 }
 
 impl Inner {
+    fn ask(&self, samples: Bytes, scope: Option<Scope>) -> Result<Asked, Status> {
+        let ask = |scope: Option<Scope>| {
+            let now = self.clock.now_ns();
+            ingest::v1::ask(&samples, &ingest::stamped_limits(), |ids| self.known.find(scope, ids, now))
+                .map_err(ingest_status)
+        };
+        let mut asked = ask(scope)?;
+        let mut lease = self.memory.empty_lease();
+        if lease.grow(asked.list.len() as u64).is_err() {
+            // no room for what is known: let it be sent, when there may be some
+            asked = ask(None)?;
+        }
+        self.known.asked(asked.known, asked.unknown);
+        Ok(Asked { question: asked.question.into(), samples, list: asked.list, scope, _lease: lease })
+    }
+
     fn write(&self, incoming: Vec<Incoming>, sender: &str, receive_time: Option<i64>) -> Result<Accepted, Status> {
         let receive_time = receive_time.unwrap_or_else(|| self.clock.now_ns());
         let mut writes = Vec::with_capacity(incoming.len());
@@ -155,7 +238,8 @@ impl Inner {
         let mut accepted = Accepted::default();
         // what the batches hold until the store has them
         let mut lease = self.memory.empty_lease();
-        for Incoming { format, labels, payload, executables, normalized } in incoming {
+        let mut sent = Vec::new();
+        for Incoming { format, labels, payload, executables, normalized, scope } in incoming {
             let record = Record {
                 kind: format as u8,
                 version: RULES_VERSION,
@@ -165,7 +249,11 @@ impl Inner {
                 labels,
                 payload,
             };
-            let Otlp { batch, rejected, reason } = decode(format, &record, &self.limits).map_err(ingest_status)?;
+            let mut stacks = scope.map(|scope| (scope, Vec::new()));
+            let list = stacks.as_mut().map(|(_, list)| list);
+            let Otlp { batch, rejected, reason } =
+                decode(format, &record, &self.limits, list).map_err(ingest_status)?;
+            sent.extend(stacks);
             let mappings = batch.symbols.mappings.len();
             if !executables.is_empty() && executables.len() != mappings {
                 let infos = executables.len();
@@ -188,6 +276,9 @@ impl Inner {
                 forwarder.push(method, message).map_err(store_status)?;
             }
             _ => {}
+        }
+        for (scope, list) in sent {
+            self.known.learn(scope, &list, receive_time);
         }
         Ok(accepted)
     }
@@ -218,6 +309,7 @@ fn message(on: Vec<On>) -> Result<(Method, Vec<Bytes>), Status> {
             let [samples, locations] = [samples, locations].map(|part| field_1(payload.slice_ref(part)));
             (Method::Write, pair(samples, locations))
         }
+        Format::ArrowV1Known => return Err(Status::internal("what is handed on knows no stacks")),
         Format::Otlp | Format::Pprof => (Method::Export, vec![payload]),
     })
 }
@@ -241,15 +333,16 @@ fn write_raw(on: Vec<On>) -> WriteRawRequest {
     request
 }
 
-/// `limits` are those of a pprof; messages of stamped samples have their own.
-fn decode(format: Format, record: &Record, limits: &Limits) -> Result<Otlp, IngestError> {
+/// `limits` are those of a pprof; messages of stamped samples have their own. `sent` becomes the stacks that a `Write` brought.
+fn decode(format: Format, record: &Record, limits: &Limits, sent: Option<&mut Vec<u8>>) -> Result<Otlp, IngestError> {
     let (payload, time) = (&record.payload, record.receive_time);
     let batch = match format {
         Format::Pprof => {
             SCRATCH.with_borrow_mut(|scratch| ingest::pprof(record.labels.clone(), payload, time, limits, scratch))
         }
         Format::ArrowV2 => ingest::write_arrow(payload, time, &ingest::stamped_limits()),
-        Format::ArrowV1 => ingest::v1::write(payload, time, &ingest::stamped_limits()),
+        Format::ArrowV1 => ingest::v1::write(payload, time, &ingest::stamped_limits(), sent),
+        Format::ArrowV1Known => ingest::v1::write_with_known(payload, time, &ingest::stamped_limits(), sent),
         Format::Otlp => return ingest::otlp(payload, time, &ingest::stamped_limits()),
     };
     Ok(Otlp { batch: batch?, rejected: 0, reason: String::new() })
@@ -284,7 +377,7 @@ impl ReplayDecoder for Replay {
         let Some(format) = Format::of(record.kind) else {
             return Err(format!("records of kind {} are from a newer version", record.kind));
         };
-        let decoded = decode(format, record, &self.limits).map_err(|error| error.to_string())?;
+        let decoded = decode(format, record, &self.limits, None).map_err(|error| error.to_string())?;
         Ok(decoded.batch)
     }
 }
@@ -297,7 +390,7 @@ impl Sink for Writer {
             let missing: Vec<_> = missing.cloned().collect();
             labels.extend(missing);
         }
-        let incoming = Incoming { format: Format::Pprof, labels, payload: body, executables: Vec::new(), normalized };
+        let incoming = Incoming { normalized, ..Incoming::pprof(labels, body) };
         match Writer::write(self, vec![incoming], job, Some(receive_time_ns), None).await {
             Ok(accepted) => Ok(Written { samples: accepted.samples }),
             Err(status) => {

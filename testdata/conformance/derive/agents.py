@@ -3,9 +3,8 @@ import re
 
 import reports
 from entries import cases, main, recorded
-from inputs import demangled, manifest, otlp
+from inputs import demangled, manifest, otlp, payload
 from pyarrow import ipc
-from written import payload
 
 NAMES = "functions that an agent names only as the linker does are named by what that means: Parca leaves them nameless, and so merges them"
 BATCHES = NAMES + "; the second record batch is kept too, which Parca loses"

@@ -4,15 +4,17 @@ from datetime import datetime, timezone
 from urllib.parse import parse_qs, urlsplit
 
 from entries import cases, listed, main, recorded
-from inputs import INPUTS, SCHEMA, pprof, pprofs
+from inputs import INPUTS, SCHEMA, payload, pprof, pprofs
+from known import whole
 from lib import canon
+from pyarrow import ipc
 
 KEPT = "labels of pprof samples are kept, and listed like those of series: Parca accepts and loses them"
 DERIVED = ["labels/type", "labels/type-bounds", "labels/type-match", "labels/type-match-two", "web/labels", "rest/labels",
            "rest/labels-snake"]
 # whatever the type: to what the original lists comes what it loses
 ADDED = ["labels/all", "labels/bounds", "labels/match-without-type", "labels/start-only", "values/pprof-label"]
-OLDER = "a profile of an older layout of OTLP is kept, which Parca refuses; one of negative duration is listed as it is found, as a delta"
+OLDER = "a profile of an older layout of OTLP is kept, which Parca refuses; one of negative duration is listed as it is found, as a delta; a write is whole whose stacks came before"
 TYPES = ["rest/types", "final/types"]
 # of types that no other protocol brings, and without labels of samples: the original is right
 SAME = ["labels/type-match-none", "labels/unknown-type", "values/instance-type", "values/instance-type-match", "web/values-text",
@@ -106,6 +108,20 @@ def accepted_otlp(known):
                     "delta": p.duration_nano != 0}
 
 
+def whole_writes(known):
+    """The same of the writes that the original refuses for want of stacks that had come before."""
+    text = lambda value: value.decode() if isinstance(value, bytes) else value
+    for case_id in sorted(whole()):
+        if "error" not in known[case_id]:
+            continue
+        for batch in ipc.open_stream(payload(known[case_id]["requests"][0]["record"])):
+            column = lambda name: [text(value) for value in batch.column(name).to_pylist()]
+            for time, duration, *kind in zip(*map(column, ("timestamp", "duration", "producer", "sample_type", "sample_unit",
+                                                           "period_type", "period_unit"))):
+                yield time, {**dict(zip(("name", "sampleType", "sampleUnit", "periodType", "periodUnit"), kind)),
+                             "delta": duration != 0}
+
+
 def negative_durations(known):
     """Names of profiles with one: the original finds them as deltas, and lists them as none."""
     names = set()
@@ -121,7 +137,10 @@ def negative_durations(known):
 def types(case, known):
     request = asked(case)
     bounds = nanos(request["start"]), nanos(request["end"])
-    more = [found for time, found in accepted_otlp(known) if bounds[0] < time < bounds[1]]
+    more = []
+    for time, kind in [*accepted_otlp(known), *whole_writes(known)]:
+        if bounds[0] < time < bounds[1] and kind not in more:
+            more.append(kind)
     [(kind, said)] = recorded(case).items()
     said = dict(said)
     body = said if kind == "ok" else dict(said["json"])

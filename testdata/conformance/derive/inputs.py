@@ -1,4 +1,5 @@
 """What the case `load` writes, as plain values: stacks of frames with values, nothing interned, nothing shared."""
+import base64
 import gzip
 import json
 import os
@@ -16,6 +17,13 @@ SCHEMA = wire.Schema(os.path.join(CASES, "parca.fds"))
 def manifest():
     with open(os.path.join(INPUTS, "manifest.json"), encoding="utf-8") as f:
         return json.load(f)["writes"]
+
+
+def payload(value):
+    if isinstance(value, str):
+        return base64.b64decode(value)
+    with open(os.path.join(INPUTS, value["@file"]), "rb") as f:
+        return f.read()[: value.get("take")]
 
 
 def demangled(name):

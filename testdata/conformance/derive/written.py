@@ -1,6 +1,4 @@
 """What single cases write beside `load`, and what is asked of it: types of profiles, values over time by labels, labels of samples."""
-import base64
-import os
 import re
 import sys
 from datetime import datetime, timezone
@@ -10,7 +8,8 @@ from google.protobuf import json_format
 from pyarrow import ipc
 
 from entries import cases, main
-from inputs import INPUTS, SCHEMA, manifest, pprof, pprof_of
+from inputs import SCHEMA, manifest, payload, pprof, pprof_of
+from known import whole
 from lib import canon
 
 # in the layout of proto 1.9, which the original misreads and refuses
@@ -20,13 +19,6 @@ ABSENT = "a series without the label has the empty value, whatever else was writ
 LISTED = "a profile without a period type is listed like any other: in Parca one hides all"
 KEPT = "labels of pprof samples are kept, and listed like those of series: Parca accepts and loses them"
 RECEIVED = "a profile without a time gets the time of its receipt, and so is none of 1970"
-
-
-def payload(value):
-    if isinstance(value, str):
-        return base64.b64decode(value)
-    with open(os.path.join(INPUTS, value["@file"]), "rb") as f:
-        return f.read()[: value.get("take")]
 
 
 def split(kind):
@@ -112,10 +104,11 @@ def of_case(case):
 
 def types(until):
     found = set(loaded())
+    known_stacks = whole()
     for case_id, case in cases().items():
         if case_id == until:
             break
-        taken = "ok" in case or case.get("http", {}).get("status") == 200 or case_id == OLDER
+        taken = "ok" in case or case.get("http", {}).get("status") == 200 or case_id == OLDER or case_id in known_stacks
         if case.get("effect") and taken and case.get("kind") != "load":
             found.update(of_case(case))
     fields = ("name", "sampleType", "sampleUnit", "periodType", "periodUnit", "delta")

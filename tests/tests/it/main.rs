@@ -10,6 +10,7 @@ mod forward;
 mod hostile;
 mod import;
 mod juju_jobs;
+mod known_stacks;
 mod object_store;
 mod real_clients;
 mod roles;

@@ -18,8 +18,8 @@ pub(crate) struct Column<'s> {
 #[derive(Clone)]
 enum Data<'s> {
     Null,
-    /// Truth values: nobody here reads them.
-    Bits,
+    /// Truth values.
+    Bits(&'s [u8]),
     Int {
         width: usize,
         signed: bool,
@@ -112,6 +112,10 @@ pub(crate) struct Cursor {
     run: usize,
 }
 
+fn bit(bits: &[u8], at: usize) -> bool {
+    bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+}
+
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at * 8..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
@@ -146,7 +150,7 @@ impl<'s> Column<'s> {
 
     pub(crate) fn bits(len: usize, validity: Option<&'s [u8]>, bits: &'s [u8]) -> Made<'s> {
         long_enough("bits", bits, 1, len.div_ceil(8))?;
-        Ok(Self { len, validity, data: Data::Bits })
+        Ok(Self { len, validity, data: Data::Bits(bits) })
     }
 
     pub(crate) fn fixed(
@@ -248,7 +252,7 @@ impl<'s> Column<'s> {
     }
 
     fn is_valid(&self, row: usize) -> bool {
-        self.validity.is_none_or(|bits| bits.get(row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1))
+        self.validity.is_none_or(|bits| bit(bits, row))
     }
 
     /// The number at `row` of a column of numbers. What does not fit an `i64` wraps.
@@ -334,6 +338,11 @@ impl<'s> Column<'s> {
         self.at(row)?.map(|at| at.text()).transpose()
     }
 
+    /// Whether the value is true: not for null, nor in a column of anything else.
+    pub(crate) fn truth(&self, row: usize) -> Result<bool, IngestError> {
+        Ok(self.at(row)?.is_some_and(At::truth))
+    }
+
     /// A number; 0 for null.
     pub(crate) fn number(&self, row: usize) -> Result<i64, IngestError> {
         Ok(match self.at(row)? {
@@ -346,6 +355,11 @@ impl<'s> Column<'s> {
 }
 
 impl<'c, 's> At<'c, 's> {
+    fn truth(self) -> bool {
+        let Data::Bits(bits) = &self.column.data else { return false };
+        bit(bits, self.row)
+    }
+
     pub(crate) fn text(self) -> Result<&'s [u8], IngestError> {
         let Self { column, row } = self;
         let outside = || malformed(format!("arrow/ipc: text {row} reaches past its buffer"));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ingest::{Batch, IngestError, IngestErrorKind, stamped_limits};
+use ingest::{Batch, IngestError, IngestErrorKind, stamped_limits, v1};
 use profile::NONE;
 use serde_json::Value;
 
@@ -71,8 +71,8 @@ fn recorded(id: &str) -> Stacks {
 }
 
 fn write_v1(samples: &[u8], locations: &[u8]) -> Result<Batch, IngestError> {
-    ingest::v1::ask(samples, &stamped_limits())?;
-    ingest::v1::write(&ingest::v1::join(samples, locations), RECEIVED, &stamped_limits())
+    v1::ask(samples, &stamped_limits(), v1::nothing_known)?;
+    v1::write(&v1::join(samples, locations), RECEIVED, &stamped_limits(), None)
 }
 
 fn write_v2(message: &[u8]) -> Result<Batch, IngestError> {
@@ -138,7 +138,7 @@ fn bad_messages_are_refused_with_the_recorded_code_and_words() {
             (Some("write-v1"), "Write") => match case["requests"].as_array().expect("requests").as_slice() {
                 [samples, locations] => write_v1(&payload(&samples["record"]), &payload(&locations["record"])),
                 // what such a client does next is the server's to judge
-                [samples] => match ingest::v1::ask(&payload(&samples["record"]), &stamped_limits()) {
+                [samples] => match v1::ask(&payload(&samples["record"]), &stamped_limits(), v1::nothing_known) {
                     Ok(_) => continue,
                     Err(error) => Err(error),
                 },

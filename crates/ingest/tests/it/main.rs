@@ -2,6 +2,7 @@
 
 mod arrow;
 mod block;
+mod known;
 mod otlp;
 mod property;
 
@@ -63,9 +64,10 @@ type Target = (&'static str, fn(&[u8]) -> bool);
 
 #[test]
 fn no_bytes_of_the_fuzz_corpora_panic_or_make_an_unsound_batch() {
-    let targets: [Target; 4] = [
+    let targets: [Target; 5] = [
         ("write_arrow", property::write_arrow),
         ("write_v1", property::write_v1),
+        ("write_v1_known", property::write_v1_known),
         ("otlp", property::otlp),
         ("parca_block", property::parca_block),
     ];

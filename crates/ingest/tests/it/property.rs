@@ -1,6 +1,6 @@
 //! What must hold of any bytes. The fuzz targets and a test ask the same.
 
-use ingest::{Batch, IngestError, Limits, stamped_limits};
+use ingest::{Batch, IngestError, Limits, stamped_limits, v1};
 
 /// Small, so that the limits are met too.
 fn limits() -> Limits {
@@ -39,8 +39,17 @@ pub fn write_arrow(bytes: &[u8]) -> bool {
 /// Samples and locations as `v1::join` lays them out.
 pub fn write_v1(bytes: &[u8]) -> bool {
     // the question is asked of the samples alone
-    let _ = ingest::v1::ask(bytes.get(8..).unwrap_or_default(), &limits());
-    sound(ingest::v1::write(bytes, 1, &limits()))
+    let _ = v1::ask(bytes.get(8..).unwrap_or_default(), &limits(), v1::nothing_known);
+    let mut sent = Vec::new();
+    let taken = sound(v1::write(bytes, 1, &limits(), Some(&mut sent)));
+    v1::Known::new(1 << 16).learn(1, &sent, 1).expect("our own list");
+    taken
+}
+
+/// Samples, locations and known stacks as `v1::join_with_known` lays them out; the last eighth of the bytes is a list too.
+pub fn write_v1_known(bytes: &[u8]) -> bool {
+    let _ = v1::Known::new(1 << 16).learn(1, &bytes[bytes.len() - bytes.len() / 8..], 1);
+    sound(v1::write_with_known(bytes, 1, &limits(), None))
 }
 
 /// An export request.

@@ -47,32 +47,30 @@ impl ProfileStoreService for ProfileStoreApi {
         let began = pushing.began();
         let address = address(&request);
         let until = deadline(&request).map_or(began + HANDSHAKE_MAX, |deadline| deadline.min(began + HANDSHAKE_MAX));
+        let scope = self.writer.scope(&request);
         let mut requests = request.into_inner();
         let asked = async {
             let samples = next_record(&mut requests, until).await?;
-            let question = self.writer.ask(samples.clone(), Some(until)).await?;
-            Ok((samples, question))
+            self.writer.ask(samples, scope, Some(until)).await
         };
-        let (samples, question) = match asked.await {
+        let asked = match asked.await {
             Ok(asked) => asked,
             Err(status) => {
                 self.agents.pushed(address, &pushing, Err(&status));
                 return Err(status);
             }
         };
+        let reply = tokio_stream::once(Ok(WriteResponse { record: asked.question.clone() }));
         let api = self.clone();
         let stacks = async move {
             let written = async {
                 let locations = next_record(&mut requests, until).await?;
-                let payload = Bytes::from(ingest::v1::join(&samples, &locations));
-                let incoming = Incoming::message(Format::ArrowV1, payload);
-                api.writer.write(vec![incoming], address.clone(), None, Some(until)).await
+                api.writer.write_asked(asked, locations, address.clone(), Some(until)).await
             };
             let written = written.await;
             api.agents.pushed(address, &pushing, written.as_ref().map(|_| ()));
             written.err().map(Err)
         };
-        let reply = tokio_stream::once(Ok(WriteResponse { record: question.into() }));
         let refusal = stacks.into_stream().filter_map(|refusal| refusal);
         Ok(Response::new(Box::pin(reply.chain(refusal))))
     }
@@ -116,13 +114,8 @@ fn incoming(series: Vec<RawProfileSeries>, normalized: bool) -> Result<Vec<Incom
             labels.unwrap_or_default().labels.into_iter().map(|label| (label.name, label.value)).collect();
         ingest::check_labels(&labels).map_err(ingest_status)?;
         for RawSample { raw_profile, executable_info } in samples {
-            incoming.push(Incoming {
-                format: Format::Pprof,
-                labels: labels.clone(),
-                payload: raw_profile,
-                executables: executable_info,
-                normalized,
-            });
+            let profile = Incoming::pprof(labels.clone(), raw_profile);
+            incoming.push(Incoming { executables: executable_info, normalized, ..profile });
         }
     }
     Ok(incoming)

@@ -52,6 +52,57 @@ async fn a_sender_that_stops_halfway_is_told_so_and_leaves_nothing() {
     write(&rig, "v1_samples.arrow", "v1_locations.arrow").await.expect("the next one is taken");
 }
 
+/// How many stacks were asked for.
+async fn asked_over(rig: &Rig, connection: Option<u64>) -> usize {
+    let frames = ["v1_samples.arrow", "v1_locations.arrow"]
+        .map(|file| frame(&WriteRequest { record: input(file) }.encode_to_vec()));
+    let reply = rig.call_over::<WriteResponse>(connection.map(Connection), WRITE, frames.concat().into());
+    let record = reply.await.expect("taken").record;
+    let batches = arrow::ipc::reader::StreamReader::try_new(&record[..], None).expect("an IPC stream");
+    batches.map(|batch| batch.expect("a batch").num_rows()).sum()
+}
+
+#[tokio::test]
+async fn stacks_are_known_on_the_connection_that_brought_them_until_they_must_make_room() {
+    let rig = Rig::new();
+    let asked = [asked_over(&rig, Some(1)).await, asked_over(&rig, Some(1)).await, asked_over(&rig, Some(2)).await];
+    assert_eq!(asked, [6, 0, 6]);
+    // a call that came by another way than a connection of its sender's, as REST's do
+    assert_eq!([asked_over(&rig, None).await, asked_over(&rig, None).await], [6, 6]);
+    let (_, _, metrics) = rig.http(Method::GET, "/metrics").await;
+    for row in ["_hits_total 6", "_misses_total 24", "_evictions_total 0", " 12"] {
+        assert!(metrics.contains(&format!("decima_known_stacks{row}\n")), "{row}: {metrics}");
+    }
+    let rig = rig.restarted();
+    assert_eq!(rig.types().await, ["parca_agent_v1:samples"]);
+    assert_eq!(asked_over(&rig, Some(1)).await, 6, "a restart forgets");
+
+    let rig = Rig::with(ServerOptions { known_stacks_bytes: 2_000, ..ServerOptions::default() });
+    assert_eq!(
+        [asked_over(&rig, Some(1)).await, asked_over(&rig, Some(2)).await, asked_over(&rig, Some(1)).await][0],
+        6
+    );
+    let (_, _, metrics) = rig.http(Method::GET, "/metrics").await;
+    assert!(!metrics.contains("decima_known_stacks_evictions_total 0\n"), "{metrics}");
+    let rig = Rig::with(ServerOptions { known_stacks_bytes: 0, ..ServerOptions::default() });
+    assert_eq!([asked_over(&rig, Some(1)).await, asked_over(&rig, Some(1)).await], [6, 6], "nothing is kept");
+}
+
+#[tokio::test]
+async fn without_memory_for_what_is_known_all_is_asked_for_again() {
+    let rig = Rig::new();
+    assert_eq!([asked_over(&rig, Some(1)).await, asked_over(&rig, Some(1)).await], [6, 0]);
+    let batches = rig.store.budget().account("batches", 0);
+    let held = batches.lease(256 << 20).expect("all that there is");
+    let samples = frame(&WriteRequest { record: input("v1_samples.arrow") }.encode_to_vec());
+    let refused = rig.call_over::<WriteResponse>(Some(Connection(1)), WRITE, samples).await.expect_err("half a write");
+    assert_eq!(refused.message(), "failed to receive request: EOF");
+    let (_, _, metrics) = rig.http(Method::GET, "/metrics").await;
+    assert!(metrics.contains("decima_known_stacks_misses_total 12\n"), "{metrics}");
+    drop(held);
+    assert_eq!(asked_over(&rig, Some(1)).await, 0);
+}
+
 const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
 
 #[tokio::test]
