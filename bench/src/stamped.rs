@@ -1,14 +1,16 @@
 //! The corpus [`agent`](crate::corpus::agent) as agents and collectors send it: the profiles of a node and ten seconds in one message, in
-//! Arrow v2 or OTLP (proto 1.10). Made from the pprofs, so that all three say the same.
+//! Arrow v2, Arrow v1 or OTLP (proto 1.10). Made from the pprofs, so that all say the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, GenericListViewArray, Int32Array, Int64Array, RecordBatch,
-    RunArray, StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
+    ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, GenericListViewArray, Int32Array,
+    Int64Array, ListArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray, TimestampNanosecondArray,
+    UInt32Array, UInt64Array,
 };
-use arrow::buffer::ScalarBuffer;
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, UInt32Type};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
@@ -147,6 +149,144 @@ fn runs(ends: &Int32Array, values: ArrayRef) -> ArrayRef {
     Arc::new(RunArray::<Int32Type>::try_new(ends, &values).expect("a value a run"))
 }
 
+/// An IPC stream of one record.
+fn stream(fields: Vec<Arc<Field>>, arrays: Vec<ArrayRef>, version: &str, packed: bool) -> Vec<u8> {
+    let version = [("parca_write_schema_version".to_owned(), version.to_owned())];
+    let schema = Arc::new(Schema::new_with_metadata(fields, version.into()));
+    let record = RecordBatch::try_new(schema.clone(), arrays).expect("columns of one length");
+    let compression = packed.then_some(CompressionType::LZ4_FRAME);
+    let options = IpcWriteOptions::default().try_with_compression(compression).expect("LZ4");
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).expect("a stream");
+    writer.write(&record).expect("written");
+    writer.into_inner().expect("ended")
+}
+
+/// Of each row, which stack.
+fn id(stack: u32) -> [u8; 16] {
+    (u128::from(stack) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_le_bytes()
+}
+
+/// A name for what a stack is, the same in every message.
+fn content_id(gathered: &Gathered, stack: &[u32]) -> [u8; 16] {
+    let mut halves = [0u64; 2];
+    for (seed, half) in halves.iter_mut().enumerate() {
+        let mut hasher = std::hash::DefaultHasher::new();
+        seed.hash(&mut hasher);
+        for location in stack {
+            let location = &gathered.locations[*location as usize];
+            (&gathered.mappings[location.mapping as usize], location.address).hash(&mut hasher);
+        }
+        *half = hasher.finish();
+    }
+    [halves[0].to_le_bytes(), halves[1].to_le_bytes()].concat().try_into().expect("16 bytes")
+}
+
+/// Binary behind a dictionary in runs, as v1 has all its texts.
+fn text_runs<'a>(rows: impl Iterator<Item = &'a [u8]>) -> ArrayRef {
+    let (mut ends, mut values, mut end) = (Vec::new(), Vec::<&[u8]>::new(), 0);
+    for row in rows {
+        end += 1;
+        if values.last() == Some(&row) {
+            ends.pop();
+        } else {
+            values.push(row);
+        }
+        ends.push(end);
+    }
+    let (mut known, mut all) = (HashMap::new(), Vec::new());
+    let keys: Vec<u32> = values.into_iter().map(|text| number(&mut known, &mut all, text)).collect();
+    let texts = dictionary(keys.into_iter(), Arc::new(BinaryArray::from_iter_values(all)));
+    runs(&Int32Array::from(ends), texts)
+}
+
+fn list(items: StructArray, lengths: impl Iterator<Item = usize>) -> ArrayRef {
+    let items: ArrayRef = Arc::new(items);
+    let item = field("item", &items, true);
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Arc::new(ListArray::try_new(item, offsets, items, None).expect("lists within the items"))
+}
+
+/// The two messages of `Write`: samples, and those of their stacks that are not `known`, which are from then on.
+pub fn arrow_v1(payloads: &[Payload], known: &mut HashSet<[u8; 16]>) -> [Vec<u8>; 2] {
+    let gathered = Gathered::of(payloads);
+    let Gathered { profiles, rows, stacks, locations, functions, mappings } = &gathered;
+    let ids: Vec<[u8; 16]> = stacks.iter().map(|stack| content_id(&gathered, stack)).collect();
+    let (sent, stacks): (Vec<[u8; 16]>, Vec<&Vec<u32>>) =
+        ids.iter().zip(stacks).filter(|(id, _)| known.insert(**id)).map(|(id, stack)| (*id, stack)).unzip();
+    let of_rows = |value: &dyn Fn(&Gathering) -> i64| -> ArrayRef {
+        let values = profiles.iter().flat_map(|profile| std::iter::repeat_n(value(profile), profile.rows));
+        Arc::new(Int64Array::from_iter_values(values))
+    };
+    let text = |value: &'static str| text_runs(std::iter::repeat_n(value.as_bytes(), rows.len()));
+    let names = LABELS.map(|label| format!("labels.{label}"));
+    let mut columns: Vec<(&str, ArrayRef, bool)> = Vec::new();
+    for (ix, name) in names.iter().enumerate() {
+        let values =
+            profiles.iter().flat_map(|profile| std::iter::repeat_n(profile.labels[ix].as_bytes(), profile.rows));
+        columns.push((name, text_runs(values), true));
+    }
+    columns.extend([
+        ("stacktrace_id", text_runs(rows.iter().map(|(stack, _)| &ids[*stack as usize][..])), false),
+        ("value", Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, value)| *value))) as ArrayRef, false),
+        ("producer", text("parca_agent"), false),
+        ("sample_type", text("samples"), false),
+        ("sample_unit", text("count"), false),
+        ("period_type", text("cpu"), false),
+        ("period_unit", text("nanoseconds"), false),
+        ("temporality", text("delta"), false),
+        ("period", of_rows(&|profile| profile.period), false),
+        ("duration", of_rows(&|profile| profile.duration), false),
+        ("timestamp", of_rows(&|profile| profile.time), false),
+    ]);
+    let fields = columns.iter().map(|(name, array, nullable)| field(name, array, *nullable)).collect();
+    let samples = stream(fields, columns.into_iter().map(|(_, array, _)| array).collect(), "v1", false);
+
+    let frames: Vec<&Location> =
+        stacks.iter().copied().flatten().map(|location| &locations[*location as usize]).collect();
+    let lines: Vec<(&Function, i64)> = (frames.iter())
+        .filter_map(|location| location.line.map(|(function, line)| (&functions[function as usize], line)))
+        .collect();
+    let named = |of: &dyn Fn(&Function) -> &[u8]| -> ArrayRef {
+        let (mut known, mut all) = (HashMap::new(), Vec::new());
+        let keys: Vec<u32> = lines.iter().map(|(function, _)| number(&mut known, &mut all, of(function))).collect();
+        dictionary(keys.into_iter(), Arc::new(BinaryArray::from_iter_values(all)))
+    };
+    let line = structure(vec![
+        ("line", Arc::new(Int64Array::from_iter_values(lines.iter().map(|(_, line)| *line))), false),
+        ("function_name", named(&|_| b""), false),
+        ("function_system_name", named(&|function| function.system_name.as_bytes()), false),
+        ("function_filename", text_runs(lines.iter().map(|(function, _)| function.file.as_bytes())), false),
+        (
+            "function_start_line",
+            Arc::new(Int64Array::from_iter_values(lines.iter().map(|(function, _)| function.start_line))),
+            false,
+        ),
+    ]);
+    let zeros = || -> ArrayRef {
+        let (ends, values) = if frames.is_empty() { (vec![], vec![]) } else { (vec![frames.len() as i32], vec![0]) };
+        runs(&Int32Array::from(ends), Arc::new(UInt64Array::from(values)))
+    };
+    let mapped = |ix: usize| text_runs(frames.iter().map(|at| mappings[at.mapping as usize][ix].as_bytes()));
+    let location = structure(vec![
+        ("address", Arc::new(UInt64Array::from_iter_values(frames.iter().map(|at| at.address))), false),
+        ("frame_type", text_runs(frames.iter().map(|_| &b"native"[..])), false),
+        ("mapping_start", zeros(), false),
+        ("mapping_limit", zeros(), false),
+        ("mapping_offset", zeros(), false),
+        ("mapping_file", mapped(0), false),
+        ("mapping_build_id", mapped(1), false),
+        ("lines", list(line, frames.iter().map(|at| usize::from(at.line.is_some()))), false),
+    ]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("stacktrace_id", Arc::new(BinaryArray::from_iter_values(&sent))),
+        ("is_complete", Arc::new(BooleanArray::from(vec![true; sent.len()]))),
+        ("locations", list(location, stacks.iter().map(|stack| stack.len()))),
+    ];
+    let fields = columns.iter().map(|(name, array)| field(name, array, false)).collect();
+    let locations = stream(fields, columns.into_iter().map(|(_, array)| array).collect(), "v1", false);
+    [samples, locations]
+}
+
 /// The IPC stream of `WriteArrow`, its buffers packed with LZ4.
 pub fn arrow_v2(payloads: &[Payload]) -> Vec<u8> {
     let gathered = Gathered::of(payloads);
@@ -208,9 +348,7 @@ pub fn arrow_v2(payloads: &[Payload]) -> Vec<u8> {
         })
         .collect();
     let stacktrace = list_view(frames, rows.iter().map(|(stack, _)| ranges[*stack as usize]));
-    let ids = rows.iter().map(|(stack, _)| {
-        (u128::from(*stack) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_le_bytes()
-    });
+    let ids = rows.iter().map(|(stack, _)| id(*stack));
     let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter(ids).expect("16 bytes each"));
 
     let text = |value: &str| runs(&all, Arc::new(StringArray::from(vec![value])));
@@ -237,13 +375,7 @@ pub fn arrow_v2(payloads: &[Payload]) -> Vec<u8> {
     let id = Field::new("stacktrace_id", DataType::FixedSizeBinary(16), false).with_metadata(uuid.into());
     fields.insert(2, Arc::new(id));
     arrays.insert(2, ids);
-    let version = [("parca_write_schema_version".to_owned(), "v2".to_owned())];
-    let schema = Arc::new(Schema::new_with_metadata(fields, version.into()));
-    let record = RecordBatch::try_new(schema.clone(), arrays).expect("columns of one length");
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).expect("LZ4");
-    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).expect("a stream");
-    writer.write(&record).expect("written");
-    writer.into_inner().expect("ended")
+    stream(fields, arrays, "v2", true)
 }
 
 /// An `ExportProfilesServiceRequest` of proto 1.10, a resource a pod.
@@ -404,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn all_three_forms_of_the_corpus_say_the_same() {
+    fn all_forms_of_the_corpus_say_the_same() {
         let payloads: Vec<Payload> = corpus::agent(PROFILES).collect();
         let limits = Limits::default();
         let pprofs: Vec<Batch> = (payloads.iter())
@@ -418,6 +550,9 @@ mod tests {
         let v2 = ingest::write_arrow(&arrow_v2(&payloads), 0, &stamped_limits()).expect("a message");
         assert_eq!(v2.samples.values.len(), 780);
         assert_eq!(told(&[v2]), wanted);
+        let [samples, locations] = arrow_v1(&payloads, &mut HashSet::new());
+        let v1 = ingest::v1::write(&ingest::v1::join(&samples, &locations), 0, &stamped_limits(), None);
+        assert_eq!(told(&[v1.expect("a write")]), wanted);
         let export = ingest::otlp(&otlp(&payloads), 0, &stamped_limits()).expect("an export");
         assert_eq!((export.rejected, export.batch.samples.values.len()), (0, 780));
         assert_eq!(told(&[export.batch]), wanted);

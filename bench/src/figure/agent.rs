@@ -1,7 +1,10 @@
-//! What agents send, to durable: Arrow v2 and OTLP, 780 samples a message, against the same profiles as gzipped pprof.
+//! What agents send, to durable: Arrow v2, OTLP and Arrow v1, 780 samples a message, against the same profiles as gzipped pprof. Of v1
+//! once with all stacks each time, and once without those that the node has sent before.
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use ingest::{Limits, Scratch, stamped_limits};
+use ingest::{Limits, Scratch, stamped_limits, v1};
 use store::Record;
 
 use crate::client::{call, connect};
@@ -27,13 +30,25 @@ pub fn run() {
     let pprofs: Vec<Bytes> = payloads.iter().map(|payload| payload.gzip().into()).collect();
     let v2: Vec<Bytes> = payloads.chunks(PROFILES).map(|chunk| stamped::arrow_v2(chunk).into()).collect();
     let otlp: Vec<Bytes> = payloads.chunks(PROFILES).map(|chunk| stamped::otlp(chunk).into()).collect();
+    let v1: Vec<[Vec<u8>; 2]> =
+        payloads.chunks(PROFILES).map(|chunk| stamped::arrow_v1(chunk, &mut HashSet::new())).collect();
+    // what each node has sent
+    let mut sent: HashMap<u64, HashSet<[u8; 16]>> = HashMap::new();
+    let v1_once: Vec<(u64, [Vec<u8>; 2])> = (payloads.chunks(PROFILES))
+        .map(|chunk| (node(&chunk[0]), stamped::arrow_v1(chunk, sent.entry(node(&chunk[0])).or_default())))
+        .collect();
     let bytes = |messages: &[Bytes]| messages.iter().map(Bytes::len).sum::<usize>() as f64;
     for (name, messages) in [("gzipped pprof", &pprofs), ("Arrow v2", &v2), ("OTLP", &otlp)] {
         line(&format!("{name}: sent"), bytes(messages) / samples as f64, "B/sample", Bar::None);
     }
+    let both =
+        |messages: &mut dyn Iterator<Item = &[Vec<u8>; 2]>| messages.flatten().map(Vec::len).sum::<usize>() as f64;
+    line("Arrow v1: sent", both(&mut v1.iter()) / samples as f64, "B/sample", Bar::None);
+    let once = both(&mut v1_once.iter().map(|(_, messages)| messages));
+    line("Arrow v1, known stacks left out: sent", once / samples as f64, "B/sample", Bar::None);
     let limits = stamped_limits();
     let message = |kind: u8, payload: &Bytes| Record { kind, ..fixture::record(&payloads[0], payload.clone()) };
-    let [as_pprof, as_v2, as_otlp, v2_decoded, otlp_decoded] = medians([
+    let [as_pprof, as_v2, as_otlp, v2_decoded, otlp_decoded, as_v1, as_v1_known] = medians([
         &mut || {
             let stored = Stored::open();
             let (mut scratch, limits) = (Scratch::default(), Limits::default());
@@ -79,6 +94,32 @@ pub fn run() {
                 }
             })
         },
+        &mut || {
+            let stored = Stored::open();
+            in_process(|| {
+                for [samples, locations] in &v1 {
+                    v1::ask(samples, &limits, v1::nothing_known).expect("sound samples");
+                    let payload = Bytes::from(v1::join(samples, locations));
+                    let batch = v1::write(&payload, 0, &limits, None).expect("a sound write");
+                    stored.store.write(vec![(message(3, &payload), batch)]).expect("a disk that takes it");
+                }
+            })
+        },
+        &mut || {
+            let stored = Stored::open();
+            let mut known = v1::Known::new(64 << 20);
+            in_process(|| {
+                for (node, [samples, locations]) in &v1_once {
+                    let asked = v1::ask(samples, &limits, |ids| known.find(*node, ids, 1, 16 << 20));
+                    let list = asked.expect("sound samples").list;
+                    let payload = Bytes::from(v1::join_with_known(samples, locations, &list));
+                    let mut list = Vec::new();
+                    let batch = v1::write_with_known(&payload, 0, &limits, Some(&mut list)).expect("a sound write");
+                    stored.store.write(vec![(message(5, &payload), batch)]).expect("a disk that takes it");
+                    known.learn(*node, &list, 1).expect("our own list");
+                }
+            })
+        },
     ]);
     let rate = |time: std::time::Duration| samples as f64 / 1e3 / time.as_secs_f64();
     line("gzipped pprof: to durable", rate(as_pprof), "10^3/CPU-s", Bar::None);
@@ -89,7 +130,18 @@ pub fn run() {
         let ratio = as_pprof.as_secs_f64() / durable.as_secs_f64();
         line(&format!("{name}: to durable / as pprof"), ratio, "x", Bar::AtLeast(5.0));
     }
+    for (name, durable) in [("Arrow v1", as_v1), ("Arrow v1, known stacks left out", as_v1_known)] {
+        line(&format!("{name}: to durable"), rate(durable), "10^3/CPU-s", Bar::None);
+        let ratio = as_pprof.as_secs_f64() / durable.as_secs_f64();
+        line(&format!("{name}: to durable / as pprof"), ratio, "x", Bar::None);
+    }
     memory(&v2, &otlp);
+}
+
+/// Whose profile it is.
+fn node(payload: &Payload) -> u64 {
+    let label = payload.labels.iter().find(|(name, _)| name == "node").map(|(_, value)| value.as_str());
+    label.and_then(|value| value.rsplit('-').next()?.parse().ok()).expect("a numbered node")
 }
 
 /// What the server's process takes at its peak above what it takes idle, all that it has stored by then included.
