@@ -40,12 +40,16 @@ impl S3Server {
         S3Server::run(tempfile::tempdir().expect("a temporary directory"), None)
     }
 
-    /// Speaks TLS with a certificate that only [`S3Server::ca`] vouches for.
+    /// Speaks TLS with a certificate that only [`S3Server::ca`] vouches for: itself, marked as an authority's, which is what
+    /// `openssl req -x509` makes.
     pub fn start_with_tls() -> S3Server {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-        fs::write(folder.path().join("tls.crt"), certified.cert.pem()).expect("written");
-        fs::write(folder.path().join("tls.key"), certified.signing_key.serialize_pem()).expect("written");
+        let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        fs::write(folder.path().join("tls.crt"), params.self_signed(&key).expect("a certificate").pem())
+            .expect("written");
+        fs::write(folder.path().join("tls.key"), key.serialize_pem()).expect("written");
         let ca = folder.path().join("tls.crt");
         S3Server::run(folder, Some(ca))
     }

@@ -1,22 +1,20 @@
 //! Options to a client.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fs, mem};
+use std::{env, mem};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{
-    Attribute, AttributeValue, Attributes, BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig,
-};
+use object_store::{Attribute, AttributeValue, Attributes, BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use store::{Kind, StoreError};
 
+use crate::connector::{self, Connector};
 use crate::options::{Azure, Encryption, Gcs, Options, Provider, S3, Tuning};
 use crate::remote::{Remote, Signing};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where S3 is when neither configuration nor environment nor endpoint says.
 const REGION_DEFAULT: &str = "us-east-1";
@@ -73,7 +71,7 @@ fn connect_s3(options: &S3, prefix: &str) -> Result<Remote, StoreError> {
             Err(error) => return Err(refused(&url, &error)),
         },
         Encryption::ByKms { key_id } => builder.with_sse_kms_encryption(key_id),
-        Encryption::ByKeyFile { path } => builder.with_ssec_encryption(base64(&read(path)?)),
+        Encryption::ByKeyFile { path } => builder.with_ssec_encryption(base64(&connector::read(path)?)),
     };
     let mut tuning = options.tuning.clone();
     tuning.allow_http |= options.insecure;
@@ -81,7 +79,8 @@ fn connect_s3(options: &S3, prefix: &str) -> Result<Remote, StoreError> {
         .with_bucket_name(&options.bucket)
         .with_endpoint(endpoint)
         .with_virtual_hosted_style_request(!path_style)
-        .with_client_options(client(&tuning)?)
+        .with_client_options(client(&tuning))
+        .with_http_connector(Connector::new(&tuning)?)
         .with_retry(retry(&tuning))
         .build();
     let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
@@ -138,7 +137,8 @@ fn connect_gcs(options: &Gcs, prefix: &str) -> Result<Remote, StoreError> {
     };
     let built = builder
         .with_bucket_name(&options.bucket)
-        .with_client_options(client(&options.tuning)?)
+        .with_client_options(client(&options.tuning))
+        .with_http_connector(Connector::new(&options.tuning)?)
         .with_retry(retry(&options.tuning))
         .build();
     let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
@@ -171,39 +171,26 @@ fn connect_azure(options: &Azure, prefix: &str) -> Result<Remote, StoreError> {
     if !options.tenant_id.is_empty() {
         builder = builder.with_tenant_id(&options.tenant_id);
     }
-    let built = builder.with_client_options(client(&options.tuning)?).with_retry(retry(&options.tuning)).build();
+    let built = builder
+        .with_client_options(client(&options.tuning))
+        .with_http_connector(Connector::new(&options.tuning)?)
+        .with_retry(retry(&options.tuning))
+        .build();
     let store: Arc<dyn ObjectStore> = Arc::new(built.map_err(|error| refused(&url, &error))?);
     // signed URLs of Azure need a header that upload clients do not send
     Ok(Remote::new(store, Signing::Not, url, prefix, options.tuning.part_bytes))
 }
 
-fn client(tuning: &Tuning) -> Result<ClientOptions, StoreError> {
-    let mut client = ClientOptions::new()
+fn client(tuning: &Tuning) -> ClientOptions {
+    ClientOptions::new()
         .with_allow_http(tuning.allow_http)
-        .with_allow_invalid_certificates(tuning.insecure_skip_verify)
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_timeout(tuning.timeout)
-        .with_pool_idle_timeout(tuning.idle_timeout);
-    if let Some(path) = &tuning.ca_file {
-        let at = path.display().to_string();
-        let certificates = Certificate::from_pem_bundle(&read(path)?)
-            .map_err(|error| StoreError::new(Kind::Invalid, &at, format!("is no PEM of certificates: {error}")))?;
-        if certificates.is_empty() {
-            return Err(StoreError::new(Kind::Invalid, at, "holds no certificate"));
-        }
-        for certificate in certificates {
-            client = client.with_root_certificate(certificate);
-        }
-    }
-    Ok(client)
+        .with_pool_idle_timeout(tuning.idle_timeout)
 }
 
 fn retry(tuning: &Tuning) -> RetryConfig {
     RetryConfig { backoff: BackoffConfig::default(), max_retries: tuning.retries, retry_timeout: tuning.retry_for }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(|error| StoreError::io(path.display().to_string(), "cannot be read", error))
 }
 
 fn refused(url: &str, error: &object_store::Error) -> StoreError {
@@ -273,12 +260,5 @@ mod tests {
         for (plain, encoded) in cases {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
-    }
-
-    #[test]
-    fn a_wrong_ca_file_is_named() {
-        let missing = Tuning { ca_file: Some("/no/such/ca.pem".into()), ..Tuning::default() };
-        let error = client(&missing).map(drop).expect_err("missing");
-        assert!(error.to_string().contains("/no/such/ca.pem"), "{error}");
     }
 }

@@ -10,6 +10,7 @@
 //! `writer` uploads of unknown length · [`objects`] the store's blocking view of it · [`metrics`] operations counted.
 
 mod connect;
+mod connector;
 mod folder;
 pub mod metrics;
 pub mod objects;

@@ -101,6 +101,8 @@ pub struct Tuning {
     pub idle_timeout: Duration,
     /// PEM; added to the system's list of authorities.
     pub ca_file: Option<PathBuf>,
+    /// A certificate with its chain and its key, both PEM, for a server that asks who calls.
+    pub identity: Option<(PathBuf, PathBuf)>,
     pub insecure_skip_verify: bool,
     /// Plain HTTP is allowed. `insecure` of S3; for emulators elsewhere.
     pub allow_http: bool,
@@ -116,6 +118,7 @@ impl Default for Tuning {
             timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(90),
             ca_file: None,
+            identity: None,
             insecure_skip_verify: false,
             allow_http: false,
         }

@@ -83,6 +83,9 @@ fn tuning(http: &Http) -> Tuning {
         timeout: http.response_header_timeout.unwrap_or(usual.timeout),
         idle_timeout: http.idle_conn_timeout.unwrap_or(usual.idle_timeout),
         ca_file: Some(&http.ca_file).filter(|path| !path.is_empty()).map(Into::into),
+        identity: Some((&http.cert_file, &http.key_file))
+            .filter(|(certificate, _)| !certificate.is_empty())
+            .map(|(certificate, key)| (certificate.into(), key.into())),
         insecure_skip_verify: http.insecure_skip_verify,
         ..usual
     }

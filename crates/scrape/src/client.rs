@@ -136,7 +136,7 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The client of jobs without `tls_config`.
 pub(crate) fn plain() -> Result<Http, rustls::Error> {
-    Ok(client(crate::tls::built_in()?, None))
+    Ok(client(crate::tls::usual()?, None))
 }
 
 fn client(tls: ClientConfig, name: Option<rustls::pki_types::ServerName<'static>>) -> Http {

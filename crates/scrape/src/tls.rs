@@ -1,7 +1,6 @@
 //! TLS towards targets: whom we trust, and who we are.
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, SupportedProtocolVersion};
 use trust::Authorities;
@@ -9,9 +8,9 @@ use trust::Authorities;
 use crate::client::Texts;
 use crate::config::tls::{TlsConfig, TlsVersion};
 
-/// Trusts the authorities that are built in.
-pub(crate) fn built_in() -> Result<ClientConfig, Error> {
-    Ok(trust::client(Some(Authorities::built_in()), rustls::DEFAULT_VERSIONS)?.with_no_client_auth())
+/// Trusts the system's authorities.
+pub(crate) fn usual() -> Result<ClientConfig, Error> {
+    Ok(trust::client(Some(Authorities::system()), rustls::DEFAULT_VERSIONS)?.with_no_client_auth())
 }
 
 /// What a `tls_config` asks for, with the texts that it stands for. The error names the key that is wrong, and never its value.
@@ -24,19 +23,14 @@ pub(crate) fn client_config(config: &TlsConfig, texts: &Texts) -> Result<ClientC
     }
     let authorities = match &texts.ca {
         Some(pem) => Authorities::of_pem(pem).ok_or("there is no certificate in PEM in ca or ca_file")?,
-        None => Authorities::built_in(),
+        None => Authorities::system(),
     };
     let authorities = (!config.insecure_skip_verify).then_some(authorities);
     let builder = trust::client(authorities, &versions).map_err(|error| error.to_string())?;
-    let Some((certificate, key)) = &texts.client else { return Ok(builder.with_no_client_auth()) };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-    let chain = chain.map_err(|_| "the certificate is no PEM")?;
-    if chain.is_empty() {
-        return Err("the certificate is no PEM: there is no BEGIN CERTIFICATE in it".to_owned());
+    match &texts.client {
+        Some((certificate, key)) => trust::identified(builder, certificate, key),
+        None => Ok(builder.with_no_client_auth()),
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is no private key in PEM")?;
-    let unusable = |error: Error| format!("the certificate cannot be used with the key: {error}");
-    builder.with_client_auth_cert(chain, key).map_err(unusable)
 }
 
 /// `server_name`, as TLS sends and compares it.

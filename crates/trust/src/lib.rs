@@ -4,20 +4,32 @@
 //! others that make none, and a server may show a certificate that is an authority's, if it is itself one of those that were given. That is
 //! what `openssl req -x509` makes, and what webpki alone refuses.
 //!
-//! It opens no file and no socket.
+//! It opens no socket, and no file but those of [`Authorities::system`].
 
-use std::sync::Arc;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
 };
+
+/// Where systems keep their authorities, in Go's order (crypto/x509, root_linux.go).
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Who may vouch for a server.
 #[derive(Clone, Debug)]
@@ -31,6 +43,24 @@ impl Authorities {
     /// Mozilla's list.
     pub fn built_in() -> Self {
         Self { roots: RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, given: Vec::new() }
+    }
+
+    /// Those of the first file that has any, or Mozilla's list; read once, as Go does.
+    pub fn system() -> Self {
+        static SYSTEM: LazyLock<Authorities> = LazyLock::new(|| {
+            // the variable is Go's, and OpenSSL's
+            let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+            let mut files = named.into_iter().chain(BUNDLES.map(PathBuf::from));
+            files.find_map(|file| Authorities::of_pem(&fs::read(file).ok()?)).unwrap_or_else(Authorities::built_in)
+        });
+        SYSTEM.clone()
+    }
+
+    /// Both may vouch.
+    pub fn and(mut self, others: Self) -> Self {
+        self.roots.roots.extend(others.roots.roots);
+        self.given.extend(others.given);
+        self
     }
 
     /// The certificates of `pem`; `None` where there is none that makes sense.
@@ -54,6 +84,23 @@ pub fn client(
     let trust = Trust::new(authorities)?;
     let builder = ClientConfig::builder_with_provider(trust.provider.clone()).with_protocol_versions(versions)?;
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(trust)))
+}
+
+/// A client that shows `certificate`, a chain in PEM, where a server asks, and has its `key`, in PEM too. The error says which of the two
+/// is wrong, and never its content.
+pub fn identified(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<ClientConfig, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+    let chain = chain.map_err(|_| "the certificate is no PEM")?;
+    if chain.is_empty() {
+        return Err("the certificate is no PEM: there is no BEGIN CERTIFICATE in it".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is no private key in PEM")?;
+    let unusable = |error: Error| format!("the certificate cannot be used with the key: {error}");
+    builder.with_client_auth_cert(chain, key).map_err(unusable)
 }
 
 /// Signatures are checked in any case: who speaks has the key of what was shown.

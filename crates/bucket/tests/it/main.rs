@@ -3,6 +3,7 @@
 mod contract;
 mod faults;
 mod signing;
+mod tls;
 
 use std::time::Duration;
 

@@ -111,6 +111,9 @@ pub struct Http {
     /// Until the answer to one attempt begins.
     pub response_header_timeout: Option<Duration>,
     pub insecure_skip_verify: bool,
-    /// `tls_config.ca_file`; empty for the built-in authorities alone.
+    /// `tls_config.ca_file`; empty for the system's authorities alone.
     pub ca_file: String,
+    /// `tls_config.cert_file` and `key_file`: both or neither.
+    pub cert_file: String,
+    pub key_file: String,
 }

@@ -6,7 +6,7 @@ use super::bucket::Secret;
 /// `tls_config`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Authorities to trust, several in one text; without it those that are built in.
+    /// Authorities to trust, several in one text; without it the system's.
     pub ca: Option<Pem>,
     /// Our own certificate, for targets that ask for one.
     pub client: Option<ClientCertificate>,

@@ -136,7 +136,7 @@ async fn a_target_is_trusted_by_the_authority_that_its_job_names_and_by_no_other
 
     let other = Authority::new();
     assert_down(&scraped(&server, &format!("ca: {}", quoted(&other.pem))).await, ADVICE);
-    // the authorities that are built in
+    // the system's authorities
     assert_down(&scraped(&server, "").await, ADVICE);
 }
 

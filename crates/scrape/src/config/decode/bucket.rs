@@ -335,14 +335,19 @@ fn http(reader: &mut Reader, entry: &Entry) -> Http {
                 for entry in reader.mapping(entry.value, "tls_config").unwrap_or_default() {
                     reader.within(&entry, |reader| match entry.name.as_str() {
                         "ca_file" => reader.string_into(entry.value, &mut http.ca_file),
+                        "cert_file" => reader.string_into(entry.value, &mut http.cert_file),
+                        "key_file" => reader.string_into(entry.value, &mut http.key_file),
                         "insecure_skip_verify" => {
                             let mut skip = false;
                             reader.bool_into(entry.value, &mut skip);
                             http.insecure_skip_verify |= skip;
                         }
-                        "cert_file" | "key_file" | "server_name" => unless_empty(reader, &entry),
+                        "server_name" => unless_empty(reader, &entry),
                         _ => reader.unknown_key(&entry, &TLS_KEYS),
                     });
+                }
+                if http.cert_file.is_empty() != http.key_file.is_empty() {
+                    reader.invalid(entry.mark, "", "cert_file and key_file belong together: give both or neither");
                 }
             }
             // of the client that Parca uses, and nothing here
