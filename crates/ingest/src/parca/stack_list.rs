@@ -3,10 +3,12 @@
 //!
 //! A list lies in the log for as long as its record does, so what a byte means never changes:
 //!
-//!     list: locations, how many | location* | stacks, how many | stack*
-//!     location: bytes that follow | address | file | build ID | lines, how many | line*
-//!     line: 0, or 1 | name | system name | file | start line; then line | column
-//!     stack: 16 bytes of ID | frames, how many | number of a location*
+//! ```text
+//! list: locations, how many | location* | stacks, how many | stack*
+//! location: bytes that follow | address | file | build ID | lines, how many | line*
+//! line: 0, or 1 | name | system name | file | start line; then line | column
+//! stack: 16 bytes of ID | frames, how many | number of a location*
+//! ```
 //!
 //! Numbers are LEB128; those with a sign have it in the lowest bit. A text is its length and its bytes.
 
