@@ -2,6 +2,7 @@
 //! counted against the limits before it is kept.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 use profile::pprof::Limits;
@@ -42,12 +43,10 @@ impl<'s> Tables<'s> {
     }
 
     pub(crate) fn string(&mut self, text: &'s [u8]) -> Result<u32, IngestError> {
-        if let Some(&ix) = self.strings.get(text) {
-            return Ok(ix);
+        match self.strings.entry(text) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(new) => Ok(*new.insert(push(&mut self.symbols.strings, text, self.limits)?)),
         }
-        let ix = self.new_string(text)?;
-        self.strings.insert(text, ix);
-        Ok(ix)
     }
 
     /// A string that nobody will ask for again, or that was made here.
@@ -55,11 +54,7 @@ impl<'s> Tables<'s> {
         if text.is_empty() {
             return Ok(0);
         }
-        let strings = &mut self.symbols.strings;
-        within("strings", strings.len() + 1, self.limits.strings)?;
-        within("bytes of one string", text.len(), self.limits.string_bytes)?;
-        within("bytes of strings", strings.bytes.len() + text.len(), self.limits.unpacked_bytes)?;
-        Ok(strings.push(text))
+        push(&mut self.symbols.strings, text, self.limits)
     }
 
     /// Ranges are those of the first to name the binary.
@@ -157,6 +152,13 @@ impl<'s> Tables<'s> {
     pub(crate) fn into_batch(self) -> Batch {
         Batch { symbols: self.symbols, stacks: self.stacks, label_sets: self.label_sets, ..Batch::default() }
     }
+}
+
+fn push(strings: &mut Strings, text: &[u8], limits: &Limits) -> Result<u32, IngestError> {
+    within("strings", strings.len() + 1, limits.strings)?;
+    within("bytes of one string", text.len(), limits.string_bytes)?;
+    within("bytes of strings", strings.bytes.len() + text.len(), limits.unpacked_bytes)?;
+    Ok(strings.push(text))
 }
 
 /// `address - start + offset`, wrapping as the sender's address space does.

@@ -345,6 +345,9 @@ impl<'s> Column<'s> {
 
     /// A number; 0 for null.
     pub(crate) fn number(&self, row: usize) -> Result<i64, IngestError> {
+        if let (Data::Int { .. }, true) = (&self.data, row < self.len) {
+            return Ok(self.int(row).unwrap_or(0));
+        }
         Ok(match self.at(row)? {
             Some(At { column, row }) => {
                 column.int(row).ok_or_else(|| malformed("arrow/ipc: a column of numbers has none"))?

@@ -30,7 +30,8 @@ fn refused(what: impl std::fmt::Display) -> IngestError {
 pub(super) struct Source<'s> {
     pub(super) dictionary: Dictionary<'s>,
     strings: Memo,
-    mappings: Memo,
+    /// Each with its range.
+    mappings: Vec<Option<(u32, [u64; 3])>>,
     functions: Memo,
     locations: Memo,
     /// Of stacks by their entry.
@@ -44,13 +45,16 @@ pub(super) struct Source<'s> {
     /// Names of labels.
     names: Map<String, u32>,
     scratch: Vec<u64>,
+    /// Of one location and of one stack, to be made.
+    lines: Vec<(u32, i64, i64)>,
+    frames: Vec<u32>,
 }
 
 impl<'s> Source<'s> {
     pub(super) fn new(dictionary: Dictionary<'s>) -> Self {
         Self {
             strings: Memo::new(dictionary.strings.len()),
-            mappings: Memo::new(dictionary.mappings.len()),
+            mappings: vec![None; dictionary.mappings.len()],
             functions: Memo::new(dictionary.functions.len()),
             locations: Memo::new(dictionary.locations.len()),
             stacks: Memo::new(dictionary.stacks.len()),
@@ -59,6 +63,8 @@ impl<'s> Source<'s> {
             numbers: Vec::new(),
             names: Map::default(),
             scratch: Vec::new(),
+            lines: Vec::new(),
+            frames: Vec::new(),
             dictionary,
         }
     }
@@ -75,6 +81,9 @@ impl<'s> Source<'s> {
     fn mapping(&mut self, tables: &mut Tables<'s>, ix: usize) -> Result<(u32, [u64; 3]), IngestError> {
         let outside =
             || malformed(format!("invalid request: invalid dictionary: location mapping index {ix} out of bounds"));
+        if let Some(&Some(known)) = self.mappings.get(ix) {
+            return Ok(known);
+        }
         let message = *self.dictionary.mappings.get(ix).ok_or_else(outside)?;
         let (mut range, mut file) = ([0; 3], 0);
         let mut attributes = Vec::new();
@@ -86,9 +95,6 @@ impl<'s> Source<'s> {
                 5 => varints(value, super::ATTRIBUTES_MAX, &mut attributes)?,
                 _ => {}
             }
-        }
-        if let Some(mapping) = self.mappings.get(ix) {
-            return Ok((mapping, range));
         }
         let mut build_id: Option<(usize, &[u8])> = None;
         for ix in attributes {
@@ -105,7 +111,7 @@ impl<'s> Source<'s> {
         let file = self.string(tables, file, "mapping filename")?;
         let build_id = tables.string(build_id.map_or(&[], |(_, text)| text))?;
         let mapping = if (file, build_id) == (0, 0) { NONE } else { tables.mapping(file, build_id, range)? };
-        self.mappings.set(ix, mapping);
+        self.mappings[ix] = Some((mapping, range));
         Ok((mapping, range))
     }
 
@@ -153,7 +159,8 @@ impl<'s> Source<'s> {
         let message = *self.dictionary.locations.get(ix).ok_or_else(outside)?;
         let (mut mapping, mut address) = (None, 0);
         // a location ends with its lines: none of them is made before all are known to be sound
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
         let mut fields = Fields::of(message);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
@@ -181,9 +188,10 @@ impl<'s> Source<'s> {
             Some(ix) => self.mapping(tables, ix)?,
             None => (NONE, [0; 3]),
         };
-        for (function, line, column) in lines {
+        for &(function, line, column) in &lines {
             tables.line(function, line, column)?;
         }
+        self.lines = lines;
         let location = tables.location(mapping, relative(address, range))?;
         self.locations.set(ix, location);
         Ok(location)
@@ -191,11 +199,14 @@ impl<'s> Source<'s> {
 
     fn stack_of(&mut self, tables: &mut Tables<'s>, indices: &[u64]) -> Result<u32, IngestError> {
         within("frames of one stack", indices.len(), tables.limits.stack_depth)?;
-        let mut locations = Vec::with_capacity(indices.len());
+        let mut locations = std::mem::take(&mut self.frames);
+        locations.clear();
         for (position, &ix) in indices.iter().enumerate() {
             locations.push(self.location(tables, Value::Varint(ix).index(), position)?);
         }
-        tables.stack(&locations)
+        let stack = tables.stack(&locations)?;
+        self.frames = locations;
+        Ok(stack)
     }
 
     /// The stack of the table's entry `ix`.
@@ -205,7 +216,8 @@ impl<'s> Source<'s> {
         }
         let outside = || refused(format!("sample stack index {} out of bounds", ix as i32));
         let message = *self.dictionary.stacks.get(ix).ok_or_else(outside)?;
-        let mut indices = Vec::new();
+        let mut indices = std::mem::take(&mut self.scratch);
+        indices.clear();
         let mut fields = Fields::of(message);
         while let Some((field, value)) = fields.next()? {
             if field == 1 {
@@ -213,6 +225,7 @@ impl<'s> Source<'s> {
             }
         }
         let stack = self.stack_of(tables, &indices)?;
+        self.scratch = indices;
         self.stacks.set(ix, stack);
         Ok(stack)
     }
