@@ -530,8 +530,10 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "[a-c:&*<>|{}\\[\\],' \"\n#!%@`-]{0,40}") {
-            let _ = parse(&text);
+        fn what_any_text_says_is_said_again_when_it_is_written(text in "[a-c:&*<>|{}\\[\\],' \"\n#!%@`-]{0,40}") {
+            if let Ok(value) = parse(&text) {
+                prop_assert_eq!(parse(&write(&value)), Ok(value));
+            }
         }
     }
 }

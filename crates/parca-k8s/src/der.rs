@@ -107,9 +107,12 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(der in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn of_any_bytes_a_value_is_a_tag_a_length_and_what_lies_before_the_rest(der in prop::collection::vec(any::<u8>(), 0..40)) {
             let mut rest = der.as_slice();
-            while let Some((_, _, after)) = read(rest) {
+            while let Some((tag, content, after)) = read(rest) {
+                prop_assert_eq!(tag, rest[0]);
+                prop_assert!(content.len() + after.len() + 2 <= rest.len());
+                prop_assert!(rest.ends_with(&[content, after].concat()));
                 rest = after;
             }
         }

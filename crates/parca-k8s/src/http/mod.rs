@@ -50,7 +50,7 @@ impl Url {
         };
         let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
         let tame = |c: char| c.is_ascii_graphic() && !matches!(c, '@' | '?' | '#' | '"' | '\\');
-        let whole = !host.is_empty() && host.chars().all(tame) && path.chars().all(tame);
+        let whole = !host.is_empty() && !host.contains(['[', ']']) && host.chars().chain(path.chars()).all(tame);
         whole.then(|| Url { https, host: host.to_owned(), port, path: path.to_owned() })
     }
 
