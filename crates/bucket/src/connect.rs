@@ -5,8 +5,8 @@ use std::time::Duration;
 use std::{env, mem};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{Attribute, AttributeValue, Attributes, BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use store::{Kind, StoreError};
 
@@ -18,6 +18,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where S3 is when neither configuration nor environment nor endpoint says.
 const REGION_DEFAULT: &str = "us-east-1";
+
+const GCS_SERVER: &str = "https://storage.googleapis.com";
 
 const AZURE_ENDPOINT: &str = "blob.core.windows.net";
 
@@ -77,10 +79,10 @@ fn connect_s3(options: &S3, prefix: &str) -> Result<Remote, StoreError> {
     tuning.allow_http |= options.insecure;
     let built = builder
         .with_bucket_name(&options.bucket)
-        .with_endpoint(endpoint)
+        .with_endpoint(&endpoint)
         .with_virtual_hosted_style_request(!path_style)
         .with_client_options(client(&tuning))
-        .with_http_connector(Connector::new(&tuning)?)
+        .with_http_connector(Connector::new(&tuning, &endpoint)?)
         .with_retry(retry(&tuning))
         .build();
     let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
@@ -135,14 +137,24 @@ fn connect_gcs(options: &Gcs, prefix: &str) -> Result<Remote, StoreError> {
         "" => GoogleCloudStorageBuilder::from_env(),
         account => GoogleCloudStorageBuilder::new().with_service_account_key(account),
     };
+    let server = gcs_server(&options.service_account.0, builder.get_config_value(&GoogleConfigKey::BaseUrl));
     let built = builder
         .with_bucket_name(&options.bucket)
         .with_client_options(client(&options.tuning))
-        .with_http_connector(Connector::new(&options.tuning)?)
+        .with_http_connector(Connector::new(&options.tuning, &server)?)
         .with_retry(retry(&options.tuning))
         .build();
     let store = Arc::new(built.map_err(|error| refused(&url, &error))?);
     Ok(Remote::new(store.clone(), Signing::Encoded(store), url, prefix, options.tuning.part_bytes))
+}
+
+/// Where requests for objects go: what the library reads of an account and of the environment.
+fn gcs_server(account: &str, configured: Option<String>) -> String {
+    let of_account = || {
+        let account: serde_json::Value = serde_json::from_str(account).ok()?;
+        account.get("gcs_base_url")?.as_str().map(str::to_owned)
+    };
+    configured.or_else(of_account).unwrap_or_else(|| GCS_SERVER.to_owned())
 }
 
 fn connect_azure(options: &Azure, prefix: &str) -> Result<Remote, StoreError> {
@@ -171,9 +183,11 @@ fn connect_azure(options: &Azure, prefix: &str) -> Result<Remote, StoreError> {
     if !options.tenant_id.is_empty() {
         builder = builder.with_tenant_id(&options.tenant_id);
     }
+    let server = builder.get_config_value(&AzureConfigKey::Endpoint);
+    let server = server.unwrap_or_else(|| format!("https://{}.{AZURE_ENDPOINT}", options.storage_account));
     let built = builder
         .with_client_options(client(&options.tuning))
-        .with_http_connector(Connector::new(&options.tuning)?)
+        .with_http_connector(Connector::new(&options.tuning, &server)?)
         .with_retry(retry(&options.tuning))
         .build();
     let store: Arc<dyn ObjectStore> = Arc::new(built.map_err(|error| refused(&url, &error))?);
@@ -222,6 +236,16 @@ mod tests {
         assert_eq!(region_of("s3.dualstack.eu-west-1.amazonaws.com"), Some("eu-west-1"));
         assert_eq!(region_of("s3.amazonaws.com"), None);
         assert_eq!(region_of("s3.example.com"), None);
+    }
+
+    #[test]
+    fn a_gcs_server_is_that_of_the_environment_of_the_account_or_googles() {
+        let account = r#"{"gcs_base_url": "https://fake:4443", "client_email": "a"}"#;
+        assert_eq!(gcs_server(account, Some("https://other".to_owned())), "https://other");
+        assert_eq!(gcs_server(account, None), "https://fake:4443");
+        for account in ["", "{}", r#"{"gcs_base_url": 1}"#] {
+            assert_eq!(gcs_server(account, None), "https://storage.googleapis.com");
+        }
     }
 
     #[test]

@@ -1,9 +1,18 @@
-//! The HTTP client beneath: whom it trusts, who it is, and how long it waits.
+//! The HTTP client beneath: whom it trusts, who it is, by which name it calls the bucket's server, and how long it waits.
+//!
+//! It is our own, for two things that the library's own client cannot: to take a server that shows the very certificate that `ca_file`
+//! holds, if it is an authority's, and to ask for another name than the URL's. Map: `client` one request and its time · `way` connections,
+//! through a proxy where the environment names one.
+
+mod client;
+mod way;
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use object_store::ClientOptions;
 use object_store::client::{ClientConfigKey, HttpClient, HttpConnector};
 use rustls::ClientConfig;
@@ -11,36 +20,50 @@ use store::{Kind, StoreError};
 use trust::Authorities;
 
 use crate::options::Tuning;
+use client::Client;
+use way::{Names, Way};
 
-const USER_AGENT: &str = concat!("decima/", env!("CARGO_PKG_VERSION"));
-
-/// Makes clients that verify servers as all of ours do (see [`trust`]): the library's own client refuses a server that shows the very
-/// certificate that `ca_file` holds, if it is an authority's.
+/// Makes clients that verify servers as all of ours do (see [`trust`]).
 #[derive(Debug)]
 pub(crate) struct Connector {
     tls: ClientConfig,
+    names: Names,
     timeout: Duration,
     idle_timeout: Duration,
 }
 
 impl Connector {
-    /// `Invalid` or `Io` for files that are missing or hold something else; the error names the file.
-    pub(crate) fn new(tuning: &Tuning) -> Result<Self, StoreError> {
-        let invalid = |path: &Path, why: &str| StoreError::new(Kind::Invalid, path.display().to_string(), why);
+    /// `bucket` is the URL of its server, the only one to which `server_name` applies: roles are asked for from others.
+    ///
+    /// `Invalid` or `Io` for files that are missing or hold something else, and for a name that is none; the error names it.
+    pub(crate) fn new(tuning: &Tuning, bucket: &str) -> Result<Self, StoreError> {
+        let invalid = |at: String, why: &str| StoreError::new(Kind::Invalid, at, why);
+        let of_file = |path: &Path, why: &str| invalid(path.display().to_string(), why);
         let mut authorities = Authorities::system();
         if let Some(path) = &tuning.ca_file {
             let given = Authorities::of_pem(&read(path)?);
-            authorities = authorities.and(given.ok_or_else(|| invalid(path, "holds no certificate in PEM"))?);
+            authorities = authorities.and(given.ok_or_else(|| of_file(path, "holds no certificate in PEM"))?);
         }
         let authorities = (!tuning.insecure_skip_verify).then_some(authorities);
         let builder = trust::client(authorities, rustls::DEFAULT_VERSIONS)
-            .map_err(|error| StoreError::new(Kind::Invalid, "TLS", error.to_string()))?;
+            .map_err(|error| invalid("TLS".to_owned(), &error.to_string()))?;
         let tls = match &tuning.identity {
             Some((certificate, key)) => trust::identified(builder, &read(certificate)?, &read(key)?)
-                .map_err(|error| invalid(certificate, &format!("is of no use with {}: {error}", key.display())))?,
+                .map_err(|error| of_file(certificate, &format!("is of no use with {}: {error}", key.display())))?,
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { tls, timeout: tuning.timeout, idle_timeout: tuning.idle_timeout })
+        let names = match tuning.server_name.as_str() {
+            "" => Names::default(),
+            name => {
+                let given = trust::server_name(name)
+                    .ok_or_else(|| invalid(format!("server_name {name:?}"), "is neither a host name nor an address"))?;
+                let bucket: Uri = bucket
+                    .parse()
+                    .map_err(|error| invalid(bucket.to_owned(), &format!("is no URL of a server: {error}")))?;
+                Names::for_host(bucket.host().unwrap_or_default(), given)
+            }
+        };
+        Ok(Self { tls, names, timeout: tuning.timeout, idle_timeout: tuning.idle_timeout })
     }
 }
 
@@ -52,17 +75,9 @@ impl HttpConnector for Connector {
         // what the library says as text: seconds, as we only give whole ones
         let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let connect_timeout = connect_timeout.as_deref().and_then(|text| text.strip_suffix('s')?.parse().ok());
-        let client = reqwest::Client::builder()
-            .use_preconfigured_tls(self.tls.clone())
-            .user_agent(USER_AGENT)
-            .timeout(self.timeout)
-            .connect_timeout(connect_timeout.map_or(crate::connect::CONNECT_TIMEOUT, Duration::from_secs))
-            .pool_idle_timeout(self.idle_timeout)
-            .http1_only()
-            .https_only(!is_http_allowed)
-            .build();
-        let client = client.map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
-        Ok(HttpClient::new(client))
+        let connect_timeout = connect_timeout.map_or(crate::connect::CONNECT_TIMEOUT, Duration::from_secs);
+        let way = Way::new(self.tls.clone(), self.names.clone(), Matcher::from_env(), connect_timeout);
+        Ok(HttpClient::new(Client::new(way, self.timeout, self.idle_timeout, is_http_allowed)))
     }
 }
 
@@ -85,10 +100,18 @@ mod tests {
                 Tuning { ca_file: Some(file.clone()), ..Tuning::default() },
                 Tuning { identity: Some((file.clone(), nonsense.clone())), ..Tuning::default() },
             ] {
-                let error = Connector::new(&tuning).expect_err("of no use").to_string();
+                let error = Connector::new(&tuning, "https://bucket").expect_err("of no use").to_string();
                 assert!(error.contains(&file.display().to_string()), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_server_name_that_is_none_is_refused_by_name() {
+        let tuning = Tuning { server_name: "a b".to_owned(), ..Tuning::default() };
+        let error = Connector::new(&tuning, "https://bucket").expect_err("no name");
+        assert_eq!(error.kind, Kind::Invalid);
+        assert_eq!(error.to_string(), "server_name \"a b\": is neither a host name nor an address");
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub struct Tuning {
     pub ca_file: Option<PathBuf>,
     /// A certificate with its chain and its key, both PEM, for a server that asks who calls.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// What the bucket's server is asked for and verified by; empty: the host of its URL.
+    pub server_name: String,
     pub insecure_skip_verify: bool,
     /// Plain HTTP is allowed. `insecure` of S3; for emulators elsewhere.
     pub allow_http: bool,
@@ -119,6 +121,7 @@ impl Default for Tuning {
             idle_timeout: Duration::from_secs(90),
             ca_file: None,
             identity: None,
+            server_name: String::new(),
             insecure_skip_verify: false,
             allow_http: false,
         }

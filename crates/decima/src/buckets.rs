@@ -86,6 +86,7 @@ fn tuning(http: &Http) -> Tuning {
         identity: Some((&http.cert_file, &http.key_file))
             .filter(|(certificate, _)| !certificate.is_empty())
             .map(|(certificate, key)| (certificate.into(), key.into())),
+        server_name: http.server_name.clone(),
         insecure_skip_verify: http.insecure_skip_verify,
         ..usual
     }

@@ -95,7 +95,10 @@ impl TlsClient {
         let tls = crate::tls::client_config(&self.config, &of).map_err(|why| format!("tls_config: {why}"))?;
         let client = match self.config.server_name.as_str() {
             "" => client(tls, None),
-            name => client(tls, Some(crate::tls::server_name(name)?)),
+            name => {
+                let none = || format!("tls_config: server_name {name:?} is neither a host name nor an address");
+                client(tls, Some(trust::server_name(name).ok_or_else(none)?))
+            }
         };
         *current = Some(Made { looked_at: now, of, client: client.clone() });
         Ok(client)

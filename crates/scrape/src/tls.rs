@@ -1,6 +1,5 @@
 //! TLS towards targets: whom we trust, and who we are.
 
-use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, SupportedProtocolVersion};
 use trust::Authorities;
@@ -31,11 +30,4 @@ pub(crate) fn client_config(config: &TlsConfig, texts: &Texts) -> Result<ClientC
         Some((certificate, key)) => trust::identified(builder, certificate, key),
         None => Ok(builder.with_no_client_auth()),
     }
-}
-
-/// `server_name`, as TLS sends and compares it.
-pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, String> {
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    ServerName::try_from(bare.to_owned())
-        .map_err(|_| format!("tls_config: server_name {name:?} is neither a host name nor an address"))
 }

@@ -103,6 +103,13 @@ pub fn identified(
     builder.with_client_auth_cert(chain, key).map_err(unusable)
 }
 
+/// What TLS asks for and compares in the place of a URL's host: a host's name or an address, which may stand in brackets; `None` for
+/// anything else.
+pub fn server_name(name: &str) -> Option<ServerName<'static>> {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    ServerName::try_from(bare.to_owned()).ok()
+}
+
 /// Signatures are checked in any case: who speaks has the key of what was shown.
 #[derive(Debug)]
 struct Trust {
@@ -219,6 +226,16 @@ mod tests {
             assert!(refused.starts_with("invalid peer certificate"), "{refused}");
             let anybody = Trust::new(None).expect("trust");
             assert_eq!(verified(&anybody, &certificate, "elsewhere", YEAR_5000), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_server_is_called_by_a_host_name_or_an_address() {
+        for name in ["store.internal", "localhost", "127.0.0.1", "[::1]", "::1"] {
+            assert!(server_name(name).is_some(), "{name}");
+        }
+        for name in ["", "a b", "[]", "[::1", "https://store.internal", "store.internal:9000"] {
+            assert!(server_name(name).is_none(), "{name}");
         }
     }
 

@@ -116,4 +116,6 @@ pub struct Http {
     /// `tls_config.cert_file` and `key_file`: both or neither.
     pub cert_file: String,
     pub key_file: String,
+    /// `tls_config.server_name`; empty for the name that the bucket's URL has.
+    pub server_name: String,
 }

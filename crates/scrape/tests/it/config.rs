@@ -1,6 +1,7 @@
 //! What is wrong with a configuration is told with its place and in words that help.
 
-use scrape::config::Config;
+use scrape::config::bucket::Http;
+use scrape::config::{Config, Storage};
 
 const BUCKET: &str = "object_storage: {bucket: {type: FILESYSTEM, config: {directory: x}}}\n";
 
@@ -91,6 +92,23 @@ fn what_is_wrong_with_a_remote_bucket_is_told_when_the_file_is_read() {
     );
     assert_eq!(error("GCS", "service_account: '{}'"), ".bucket: cannot be blank");
     assert_eq!(error("AZURE", "container: c"), ".storage_account: cannot be blank");
+}
+
+#[test]
+fn a_tls_config_of_a_bucket_is_read_whole() {
+    let yaml = b"object_storage: {bucket: {type: GCS, config: {bucket: b, http_config: {tls_config: {ca_file: ca.pem, cert_file: c.pem, \
+                 key_file: k.pem, server_name: store.internal, insecure_skip_verify: true}}}}}";
+    let config = Config::load(yaml).expect("a bucket");
+    let Storage::Gcs(gcs) = config.bucket.storage else { panic!("of GCS") };
+    let http = Http {
+        ca_file: "ca.pem".to_owned(),
+        cert_file: "c.pem".to_owned(),
+        key_file: "k.pem".to_owned(),
+        server_name: "store.internal".to_owned(),
+        insecure_skip_verify: true,
+        ..Http::default()
+    };
+    assert_eq!(gcs.http, http);
 }
 
 #[test]

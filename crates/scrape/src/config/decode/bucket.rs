@@ -342,7 +342,7 @@ fn http(reader: &mut Reader, entry: &Entry) -> Http {
                             reader.bool_into(entry.value, &mut skip);
                             http.insecure_skip_verify |= skip;
                         }
-                        "server_name" => unless_empty(reader, &entry),
+                        "server_name" => reader.string_into(entry.value, &mut http.server_name),
                         _ => reader.unknown_key(&entry, &TLS_KEYS),
                     });
                 }
