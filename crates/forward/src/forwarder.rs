@@ -29,8 +29,9 @@ const DOUBTS_MAX: u32 = 10;
 /// heard, over an hour and a half at the longest wait, and the others get their turn.
 const BURDENS_MAX: u32 = 200;
 
-/// Of the oldest message, with the longest wait between them: a disk that comes back within ten minutes loses nothing.
-const READS_MAX: u32 = 20;
+/// Of the oldest message, and of copies of refused ones, with the longest wait between them: a disk that comes back within ten minutes
+/// loses nothing.
+const DISK_ATTEMPTS_MAX: u32 = 20;
 
 /// The file of a message that cannot be handed on because what it is was not known when this program was made.
 const UNKNOWN: &str = "unknown";
@@ -197,13 +198,13 @@ impl Forwarder {
 
     /// Hands on until `stop`. What is left then is handed on by the next process.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failed_reads = 0;
+        let (mut failed_reads, mut failed_copies) = (0, 0);
         while !stop.is_cancelled() {
             let arrived = self.inner.arrived.notified();
             match self.blocking(|inner| inner.spool.next()).await {
                 Ok(Some(entry)) => {
                     failed_reads = 0;
-                    self.hand_on(entry, &stop).await;
+                    self.hand_on(entry, &mut failed_copies, &stop).await;
                 }
                 Ok(None) => {
                     self.inner.metrics.oldest(0);
@@ -228,7 +229,8 @@ impl Forwarder {
     async fn cannot_read(&self, error: &StoreError, failed: &mut u32) -> Duration {
         warn!(%error, "the forward buffer cannot be read; it is tried again");
         *failed += 1;
-        if *failed >= READS_MAX && matches!(self.blocking(|inner| Ok(inner.spool.pass_over())).await, Ok(true)) {
+        if *failed >= DISK_ATTEMPTS_MAX && matches!(self.blocking(|inner| Ok(inner.spool.pass_over())).await, Ok(true))
+        {
             *failed = 0;
             self.inner.show();
             return Duration::ZERO;
@@ -236,13 +238,12 @@ impl Forwarder {
         BACKOFF_MAX
     }
 
-    async fn hand_on(&self, entry: Entry, stop: &CancellationToken) {
+    async fn hand_on(&self, entry: Entry, failed_copies: &mut u32, stop: &CancellationToken) {
         let inner = &self.inner;
         inner.metrics.oldest(entry.time);
         let Some(method) = Method::of(entry.kind) else {
             warn!(kind = entry.kind, "a message in the forward buffer is from a newer version; it is set aside");
-            inner.metrics.refused(UNKNOWN);
-            return self.end(entry, Some(UNKNOWN)).await;
+            return self.set_aside(entry, UNKNOWN, failed_copies, stop).await;
         };
         let (mut tries, mut backoff) = (Tries::default(), BACKOFF_FIRST);
         loop {
@@ -259,14 +260,13 @@ impl Forwarder {
                     );
                 }
                 inner.metrics.sent(method);
-                return self.end(entry, None).await;
+                return self.end(entry).await;
             };
             inner.metrics.failed(status.code());
             if tries.failed(&status) {
                 let attempts = tries.attempts;
                 warn!(method = method.name(), %status, attempts, "the server refuses a message for good; it is set aside");
-                inner.metrics.refused(method.name());
-                return self.end(entry, Some(method.name())).await;
+                return self.set_aside(entry, method.name(), failed_copies, stop).await;
             }
             if tries.attempts == 1 {
                 warn!(server = inner.upstream.address(), %status, "the server takes nothing; messages wait in the forward buffer");
@@ -291,13 +291,44 @@ impl Forwarder {
         }
     }
 
-    /// Done with `entry`; kept aside with `suffix` where there is one.
-    async fn end(&self, entry: Entry, suffix: Option<&'static str>) {
-        let ended = self.blocking(move |inner| match suffix {
-            Some(suffix) => inner.spool.set_aside(&entry, suffix),
-            None => inner.spool.done(&entry),
-        });
-        if let Err(error) = ended.await {
+    /// Keeps a copy of `entry`, which is refused for good, and ends it then. While none can be written it stays where it is, and those behind it
+    /// wait.
+    async fn set_aside(&self, entry: Entry, name: &'static str, failed: &mut u32, stop: &CancellationToken) {
+        while let Some(wait) = self.keep(&entry, name, failed).await {
+            if pause(wait, stop).await {
+                return;
+            }
+        }
+        self.inner.metrics.refused(name);
+        self.end(entry).await;
+    }
+
+    /// One attempt to keep a copy, after `failed` others in a row, of any messages. How long until the next; none if there is a copy, or none
+    /// is to be had.
+    async fn keep(&self, entry: &Entry, name: &'static str, failed: &mut u32) -> Option<Duration> {
+        let (copied, bytes) = (entry.clone(), entry.payload.len());
+        match self.blocking(move |inner| inner.spool.keep(&copied, name)).await {
+            Ok(true) => *failed = 0,
+            Ok(false) => {
+                warn!(method = name, bytes, "a refused message is larger than all that is kept of such: it is gone");
+                self.inner.metrics.not_kept(name);
+            }
+            Err(error) => {
+                *failed += 1;
+                if *failed < DISK_ATTEMPTS_MAX {
+                    warn!(%error, method = name, "a refused message cannot be kept aside; it is tried again");
+                    return Some(BACKOFF_MAX);
+                }
+                warn!(%error, method = name, bytes, "a refused message cannot be kept aside: it is gone");
+                self.inner.metrics.not_kept(name);
+            }
+        }
+        None
+    }
+
+    /// Done with `entry`.
+    async fn end(&self, entry: Entry) {
+        if let Err(error) = self.blocking(move |inner| inner.spool.done(&entry)).await {
             warn!(%error, "the forward buffer cannot be written: after a crash a message may be handed on again");
         }
         self.inner.show();
@@ -554,6 +585,59 @@ mod tests {
         assert_eq!(next.payload, "message 1 of tomorrow");
         assert!(waited >= Duration::from_secs(9 * 60), "{waited:?}");
         assert!(forwarder.inner.spool.status().lost_bytes > 0);
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_of_which_no_copy_can_be_written_waits_for_ten_minutes_and_those_behind_it_no_longer() {
+        let disk = CrashDisk::new(1);
+        let forwarder = forwarder(Arc::new(disk.clone()), 4);
+        let spool = &forwarder.inner.spool;
+        let mut failed = 0;
+        let mut waited = Vec::new();
+        disk.refuse_writes("refused");
+        for message in 0..4 {
+            if message == 3 {
+                disk.refuse_writes("nowhere");
+            }
+            let entry = spool.next().expect("read").expect("a message");
+            let mut waits = Duration::ZERO;
+            while let Some(wait) = forwarder.keep(&entry, UNKNOWN, &mut failed).await {
+                assert_eq!(spool.status().entries, 4 - message, "it is still there");
+                waits += wait;
+                assert!(waits < Duration::from_secs(3_600), "it waits for ever");
+            }
+            waited.push(waits);
+            spool.done(&entry).expect("done");
+        }
+        assert!(waited[0] >= Duration::from_secs(9 * 60), "{waited:?}");
+        assert_eq!(waited[1..], [Duration::ZERO; 3]);
+        assert_eq!((failed, forwarder.inner.metrics.not_kept_in_all()), (0, 3));
+        let copy = disk.read("refused/0000000000000004.unknown").expect("a copy of the last");
+        assert_eq!(copy, b"message 3 of tomorrow");
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_waits_in_the_buffer_for_its_copy_also_over_a_stop() {
+        let disk = CrashDisk::new(1);
+        let forwarder = forwarder(Arc::new(disk.clone()), 1);
+        disk.refuse_writes("refused");
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(forwarder.clone().run(stop.clone()));
+        let ended = pause(Duration::from_millis(300), &stop).await;
+        stop.cancel();
+        running.await.expect("no panic");
+        assert!(!ended && forwarder.inner.spool.status().entries == 1, "it is handed on after the next start");
+        disk.refuse_writes("nowhere");
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(forwarder.clone().run(stop.clone()));
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while forwarder.inner.spool.status().entries > 0 {
+            assert!(std::time::Instant::now() < end, "it waits for ever");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+        running.await.expect("no panic");
+        assert_eq!(disk.read("refused/0000000000000001.unknown").expect("a copy"), b"message 0 of tomorrow");
     }
 
     #[test]

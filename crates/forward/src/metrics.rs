@@ -19,6 +19,11 @@ struct MessageLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    grpc_method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     grpc_code: &'static str,
 }
@@ -29,6 +34,7 @@ pub struct Metrics {
     messages: Family<MessageLabels, Counter>,
     failures: Family<CodeLabels, Counter>,
     not_taken: Counter,
+    not_kept: Family<MethodLabels, Counter>,
     waiting: Gauge,
     waiting_bytes: Gauge,
     disk_bytes: Gauge,
@@ -44,6 +50,7 @@ impl Metrics {
             for result in ["sent", "refused"] {
                 drop(metrics.messages.get_or_create(&MessageLabels { grpc_method: method.name(), result }));
             }
+            drop(metrics.not_kept.get_or_create(&MethodLabels { grpc_method: method.name() }));
         }
         let registry = registry.sub_registry_with_prefix("decima_forward");
         registry.register("messages", "Messages that the server took, or refused for good", metrics.messages.clone());
@@ -53,6 +60,8 @@ impl Metrics {
             metrics.failures.clone(),
         );
         registry.register("messages_not_taken", "Messages that found no room in the buffer", metrics.not_taken.clone());
+        let help = "Messages refused for good of which no copy could be kept";
+        registry.register("messages_not_kept", help, metrics.not_kept.clone());
         registry.register("buffer_messages", "Messages that wait in the buffer", metrics.waiting.clone());
         registry.register("buffer_bytes", "Bytes of messages that wait in the buffer", metrics.waiting_bytes.clone());
         registry.register("buffer_disk_bytes", "Bytes that the buffer takes on disk", metrics.disk_bytes.clone());
@@ -70,6 +79,17 @@ impl Metrics {
     /// `method` by its name, or what stands for one that is not known.
     pub(crate) fn refused(&self, grpc_method: &'static str) {
         self.messages.get_or_create(&MessageLabels { grpc_method, result: "refused" }).inc();
+    }
+
+    /// `method` as there.
+    pub(crate) fn not_kept(&self, grpc_method: &'static str) {
+        self.not_kept.get_or_create(&MethodLabels { grpc_method }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn not_kept_in_all(&self) -> u64 {
+        let names = Method::ALL.map(Method::name).into_iter().chain(["unknown"]);
+        names.map(|grpc_method| self.not_kept.get_or_create(&MethodLabels { grpc_method }).get()).sum()
     }
 
     pub(crate) fn failed(&self, code: Code) {

@@ -482,18 +482,12 @@ impl Spool {
         marked
     }
 
-    /// Keeps a copy of `entry` in `refused/`, named by its sequence and `suffix`, and then is done with it. The oldest copies go when there are
-    /// too many.
-    pub fn set_aside(&self, entry: &Entry, suffix: &str) -> Result<(), StoreError> {
-        let kept = self.keep(entry, suffix);
-        self.done(entry)?;
-        kept
-    }
-
-    fn keep(&self, entry: &Entry, suffix: &str) -> Result<(), StoreError> {
+    /// Keeps a copy of `entry` in `refused/`, named by its sequence and `suffix`; false if it has more bytes than all copies may. The oldest
+    /// copies go when there are too many. The entry is not done by it: after an error it may be kept once more.
+    pub fn keep(&self, entry: &Entry, suffix: &str) -> Result<bool, StoreError> {
         let len = entry.payload.len() as u64;
         if len > self.options.refused_bytes_max {
-            return Ok(());
+            return Ok(false);
         }
         let path = format!("{REFUSED}/{:016x}.{suffix}", entry.sequence);
         // a crash came between a copy and its mark: nobody knows how much of it is there
@@ -513,9 +507,10 @@ impl Spool {
         if written.is_err() {
             // half a copy would pass for one
             let _ = self.disk.remove(&path);
-            return written;
         }
-        self.disk.sync_dir(REFUSED)
+        written?;
+        self.disk.sync_dir(REFUSED)?;
+        Ok(true)
     }
 
     pub fn status(&self) -> SpoolStatus {

@@ -74,16 +74,20 @@ fn after_crashes_at_any_byte_all_that_was_acknowledged_comes_in_order_and_once()
                         assert_eq!((entry.time, entry.kind), (number(&entry) as i64, 7));
                         delivered_in_all += 1;
                         // the same server refuses the same message again
-                        let done = if number(&entry).is_multiple_of(3) {
-                            let kept_aside = spool.set_aside(&entry, "pb");
-                            if kept_aside.is_ok() {
-                                kept.insert(format!("{:016x}.pb", entry.sequence), entry.payload.clone());
+                        if number(&entry).is_multiple_of(3) {
+                            match spool.keep(&entry, "pb") {
+                                Ok(true) => {
+                                    drop(kept.insert(format!("{:016x}.pb", entry.sequence), entry.payload.clone()))
+                                }
+                                Ok(false) => {}
+                                // it is still there
+                                Err(_) => {
+                                    repeated += 1;
+                                    break;
+                                }
                             }
-                            kept_aside
-                        } else {
-                            spool.done(&entry)
-                        };
-                        match done {
+                        }
+                        match spool.done(&entry) {
                             Ok(()) => drop(expected.pop_front()),
                             Err(_) => {
                                 expected.front_mut().expect("the one that was taken").sure = false;
@@ -318,12 +322,16 @@ fn refused_entries_are_kept_until_there_are_too_many() {
     for entry in 0..20 {
         spool.append(1, 1, payload(entry, 1_000)).expect("room");
         let entry = spool.next().expect("read").expect("an entry");
-        spool.set_aside(&entry, "pb").expect("kept");
+        assert!(spool.keep(&entry, "pb").expect("kept"));
+        spool.done(&entry).expect("done");
     }
     let kept: Vec<String> = disk.list(REFUSED).expect("a folder").into_iter().map(|file| file.name).collect();
     assert_eq!(kept.len(), 16, "as many as have room: {kept:?}");
     assert_eq!(kept.last().map(String::as_str), Some("0000000000000014.pb"), "the newest of them");
     assert_eq!(spool.next().expect("read"), None);
+    spool.append(1, 1, payload(20, 17 << 10)).expect("room");
+    let entry = spool.next().expect("read").expect("an entry");
+    assert!(!spool.keep(&entry, "pb").expect("told"), "it would push all others out and not fit");
 }
 
 #[test]

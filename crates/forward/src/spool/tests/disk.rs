@@ -37,6 +37,8 @@ struct State {
     sync_fails: bool,
     /// Whose bytes cannot be read any more.
     unreadable: Option<(String, Kind)>,
+    /// The folder in which nothing can be made.
+    full: String,
 }
 
 impl CrashDisk {
@@ -52,6 +54,7 @@ impl CrashDisk {
             boot: 0,
             sync_fails: false,
             unreadable: None,
+            full: "nowhere".to_owned(),
         })))
     }
 
@@ -71,6 +74,11 @@ impl CrashDisk {
     /// Reads of `path`, and of no other file, fail like that.
     pub(crate) fn break_file(&self, path: &str, kind: Kind) {
         self.state().unreadable = Some((path.to_owned(), kind));
+    }
+
+    /// No file can be made in `folder`, and in no other it cannot.
+    pub(crate) fn refuse_writes(&self, folder: &str) {
+        self.state().full = folder.to_owned();
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -157,6 +165,9 @@ impl Disk for CrashDisk {
     fn create(&self, path: &str, capacity: u64) -> Result<Box<dyn DiskFile>, StoreError> {
         let mut state = self.state();
         state.spend(1)?;
+        if folder(path) == state.full {
+            return Err(StoreError::new(Kind::Io, path, "no space left"));
+        }
         if state.names.contains_key(path) {
             return Err(StoreError::new(Kind::AlreadyExists, path, "taken"));
         }
