@@ -10,6 +10,7 @@ pub mod files;
 pub mod parca;
 pub mod report;
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,14 @@ impl<'s> Importer<'s> {
         match self.store {
             Some(store) => self.import.get_or_insert_with(|| store.import()).imported(source),
             None => Ok(0),
+        }
+    }
+
+    /// The same for all sources whose names begin with `prefix`, by the rest of their names.
+    fn imported_under(&mut self, prefix: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        match self.store {
+            Some(store) => self.import.get_or_insert_with(|| store.import()).imported_under(prefix),
+            None => Ok(BTreeMap::new()),
         }
     }
 

@@ -13,6 +13,41 @@ pub const FOLDER: &str = "blocks/parca/stacktraces";
 
 const FILE: &str = "data.parquet";
 
+/// Between a block's name and the rows of a gap in it.
+const GAP: &str = "-gap-";
+
+/// Of one block, that are remembered so that they are tried again; one more is told for ever.
+const GAPS_MAX: usize = 1_000;
+
+/// Rows of a block that an import could not read.
+struct Gap {
+    rows: Range<u64>,
+    /// Of these, from their beginning, rows that a later one brought in.
+    brought: u64,
+}
+
+/// Those of one block.
+#[derive(Default)]
+struct Gaps {
+    known: usize,
+    /// Not all of whose rows are there.
+    open: Vec<Gap>,
+    /// Rows that were brought in by imports before this one.
+    closed: u64,
+}
+
+impl Gaps {
+    /// That are missing.
+    fn rows(&self) -> u64 {
+        self.open.iter().map(|gap| gap.rows.end - gap.rows.start - gap.brought).sum()
+    }
+}
+
+/// Under which it is remembered: at 1, and one more for each of its rows that were brought in since.
+fn gap_name(source: &str, rows: &Range<u64>) -> String {
+    format!("{source}{GAP}{:x}-{:x}", rows.start, rows.end)
+}
+
 /// A block that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -49,7 +84,8 @@ impl BlockFile for ObjectFile<'_> {
 }
 
 impl Importer<'_> {
-    /// Brings in `blocks` of `bucket`. A block is named by its ULID, size and footer, so a copy of the bucket is the same.
+    /// Brings in `blocks` of `bucket`. A block is named by its ULID, size and footer, so a copy of the bucket is
+    /// the same; what an earlier import could not read of it is tried again.
     pub fn blocks(&mut self, bucket: &dyn Objects, blocks: &[Found]) -> Result<(), StoreError> {
         for (at, found) in blocks.iter().enumerate() {
             self.block(bucket, found, at + 1, blocks.len())?;
@@ -74,20 +110,34 @@ impl Importer<'_> {
         // rows up to there that could not be read: told by every import, also where the one that met them did not get to its report
         let torn = format!("{source}-left-out");
         let mut lost = self.imported(&torn)?;
+        let mut gaps = self.gaps(&source)?;
+        let (was_lost, mut reason) = (gaps.rows(), None);
+        for gap in &mut gaps.open {
+            if let Err(defect) = self.close(&mut reader, &source, gap)? {
+                reason = reason.or(Some(defect));
+            }
+            self.progress(&at, number, of);
+        }
+        let brought = |gaps: &Gaps| gaps.closed + was_lost - gaps.rows();
         if done >= rows {
-            self.pending.known += 1;
-            self.lose(at, lost, None);
+            *if was_lost > gaps.rows() { &mut self.pending.read } else { &mut self.pending.known } += 1;
+            self.lose(at, lost.saturating_sub(brought(&gaps)), reason);
             return Ok(());
         }
-        let mut reason = None;
         let mut piece = reader.skip(done).and_then(|()| reader.next_piece());
+        let mut not_yet = 0;
         loop {
             match piece {
                 Ok(Some(read)) => {
                     done += read.rows;
                     lost += read.left_out;
                     reason = reason.or(read.reason);
-                    self.take(&read.batch, &[(&source, done), (&torn, lost)])?;
+                    let room = GAPS_MAX.saturating_sub(gaps.known);
+                    let new: Vec<String> = read.gaps.iter().take(room).map(|gap| gap_name(&source, gap)).collect();
+                    gaps.known += new.len();
+                    let steps = [(source.as_str(), done), (&torn, lost)];
+                    let steps: Vec<_> = steps.into_iter().chain(new.iter().map(|gap| (gap.as_str(), 1))).collect();
+                    self.take(&read.batch, &steps)?;
                     self.progress(&at, number, of);
                 }
                 Ok(None) => {
@@ -97,15 +147,56 @@ impl Importer<'_> {
                 Err(defect) => {
                     debug_assert_ne!(defect.kind, BlockDefect::Broken);
                     // not remembered, so that another import, or one by a later version, goes on here
-                    lost += rows - done;
+                    not_yet = rows - done;
                     reason = Some(defect.what);
                     break;
                 }
             }
             piece = reader.next_piece();
         }
-        self.lose(at, lost, reason);
+        self.lose(at, not_yet + lost.saturating_sub(brought(&gaps)), reason);
         Ok(())
+    }
+
+    /// What earlier imports have left out of a block.
+    fn gaps(&mut self, source: &str) -> Result<Gaps, StoreError> {
+        let mut gaps = Gaps::default();
+        for (name, at) in self.imported_under(&format!("{source}{GAP}"))? {
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            let Some((begin, end)) = name.split_once('-').and_then(|(begin, end)| Some((number(begin)?, number(end)?)))
+            else {
+                continue;
+            };
+            gaps.known += 1;
+            let brought = at.saturating_sub(1);
+            gaps.closed += brought;
+            if begin + brought < end {
+                gaps.open.push(Gap { rows: begin..end, brought });
+            }
+        }
+        Ok(gaps)
+    }
+
+    /// Brings in what can be read of `gap` now: the block may have been restored. The inner error says why there is still some left.
+    fn close(
+        &mut self,
+        reader: &mut BlockReader<'_>,
+        source: &str,
+        gap: &mut Gap,
+    ) -> Result<Result<(), String>, StoreError> {
+        let name = gap_name(source, &gap.rows);
+        let mut piece = reader.only(gap.rows.start + gap.brought..gap.rows.end).and_then(|()| reader.next_piece());
+        loop {
+            match piece {
+                Ok(Some(read)) => {
+                    gap.brought += read.rows;
+                    self.take(&read.batch, &[(&name, 1 + gap.brought)])?;
+                }
+                Ok(None) => return Ok(Ok(())),
+                Err(defect) => return Ok(Err(defect.what)),
+            }
+            piece = reader.next_piece();
+        }
     }
 
     /// Tells of rows that are not in the store; without a reason it was an earlier import that met them.

@@ -92,6 +92,21 @@ pub struct Piece {
     /// Of these, the rows that cannot be read, and why: the first reason.
     pub left_out: u64,
     pub reason: Option<String>,
+    /// Where these are among the file's rows, in order.
+    pub gaps: Vec<Range<u64>>,
+}
+
+impl Piece {
+    fn leave_out(&mut self, rows: Range<u64>, reason: String) {
+        let count = rows.end - rows.start;
+        self.rows += count;
+        self.left_out += count;
+        self.reason.get_or_insert(reason);
+        match self.gaps.last_mut() {
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => self.gaps.push(rows),
+        }
+    }
 }
 
 /// A block, read from its first row to its last.
@@ -109,8 +124,12 @@ pub struct BlockReader<'f> {
     layout: Option<Layout>,
     group: usize,
     open: Option<Open<'f>>,
+    /// Rows of the groups before.
+    before: u64,
     /// Rows of the group that were read.
     row: u64,
+    /// Where it ends, in rows of the file; then nothing is left out either.
+    only_to: Option<u64>,
     /// Why it ends here: of no use any more, since its columns are no longer at one row.
     stopped: Option<Defect>,
 }
@@ -120,7 +139,18 @@ impl<'f> BlockReader<'f> {
     pub fn open(file: &'f dyn BlockFile) -> Result<Self, Defect> {
         let footer = Footer::read(file)?;
         let schema = Arc::new(Schema::of(&footer.columns)?);
-        Ok(Self { file, footer, schema, layout: None, group: 0, open: None, row: 0, stopped: None })
+        Ok(Self {
+            file,
+            footer,
+            schema,
+            layout: None,
+            group: 0,
+            open: None,
+            before: 0,
+            row: 0,
+            only_to: None,
+            stopped: None,
+        })
     }
 
     /// What the file says of itself at its end, which no other file says. It is given away, so ask once.
@@ -133,11 +163,13 @@ impl<'f> BlockReader<'f> {
         self.footer.groups.iter().map(|group| group.rows).sum()
     }
 
-    /// Passes over rows that an earlier reader has given. Whole row groups are not read.
+    /// Passes over the first rows of the file, which an earlier reader has given, wherever this one is. Whole row groups are not read.
     ///
     /// # Errors
     /// As of [`BlockReader::next_piece`]: rows that are broken are passed over like others.
     pub fn skip(&mut self, mut rows: u64) -> Result<(), Defect> {
+        (self.open, self.group, self.before, self.row) = (None, 0, 0, 0);
+        (self.only_to, self.stopped) = (None, None);
         while let Some(group) = self.footer.groups.get(self.group) {
             let left = group.rows - self.row;
             if rows < left {
@@ -166,6 +198,20 @@ impl<'f> BlockReader<'f> {
         Ok(())
     }
 
+    /// Only these rows of the file are read, wherever this reader is, and none of them is left out: at the first that cannot be read it
+    /// ends, for whatever reason.
+    ///
+    /// # Errors
+    /// As of [`BlockReader::next_piece`], also where the rows before are broken so that it cannot be told where these begin.
+    pub fn only(&mut self, rows: Range<u64>) -> Result<(), Defect> {
+        self.skip(rows.start)?;
+        if self.before + self.row != rows.start {
+            return Err(self.stop(Defect::broken(format!("row group {}: rows before are broken", self.group))));
+        }
+        self.only_to = Some(rows.end);
+        Ok(())
+    }
+
     /// The next rows, some ten thousands of them; `None` at the end.
     ///
     /// # Errors
@@ -180,29 +226,22 @@ impl<'f> BlockReader<'f> {
         loop {
             let full = rows.is_full() || piece.rows >= rows::READ_MAX;
             let ends = if !full || rows.is_over_full() { Ok(full) } else { self.is_at_a_boundary(&rows) };
-            match ends.and_then(|ends| if ends { Ok(None) } else { self.read_row(&mut rows) }) {
+            let row = ends.and_then(|ends| if ends { Ok(None) } else { self.read_row(&mut rows) });
+            let is_whole = self.only_to.is_some();
+            match row.map_err(|defect| self.told(defect)) {
                 Ok(Some(None)) => piece.rows += 1,
-                Ok(Some(Some(reason))) => {
-                    piece.rows += 1;
-                    piece.left_out += 1;
-                    piece.reason.get_or_insert(reason);
+                Ok(Some(Some(reason))) if !is_whole => {
+                    let end = self.before + self.row;
+                    piece.leave_out(end - 1..end, reason);
                 }
                 Ok(None) => break,
-                Err(defect) if defect.kind != BlockDefect::Broken => {
-                    let defect = self.stop(defect);
-                    if piece.rows == 0 {
-                        return Err(defect);
-                    }
-                    break;
-                }
-                Err(defect) => {
-                    let group = self.group;
-                    let left = self.footer.groups[group].rows - self.row;
+                Err(defect) if !is_whole && defect.kind == BlockDefect::Broken => {
+                    let begin = self.before + self.row;
                     self.next_group();
-                    piece.rows += left;
-                    piece.left_out += left;
-                    piece.reason.get_or_insert(format!("row group {group}: {defect}"));
+                    piece.leave_out(begin..self.before, defect.what);
                 }
+                Ok(Some(Some(reason))) => return self.end(piece, rows, Defect::broken(reason)),
+                Err(defect) => return self.end(piece, rows, defect),
             }
         }
         if piece.rows == 0 {
@@ -210,6 +249,24 @@ impl<'f> BlockReader<'f> {
         }
         piece.batch = rows.into_batch();
         Ok(Some(piece))
+    }
+
+    /// What was read before `defect`, or that where there was nothing.
+    fn end(&mut self, mut piece: Piece, rows: Rows, defect: Defect) -> Result<Option<Piece>, Defect> {
+        let defect = self.stop(defect);
+        if piece.rows == 0 {
+            return Err(defect);
+        }
+        piece.batch = rows.into_batch();
+        Ok(Some(piece))
+    }
+
+    /// What is broken, with the row group that it breaks.
+    fn told(&self, defect: Defect) -> Defect {
+        match defect.kind {
+            BlockDefect::Broken => Defect { what: format!("row group {}: {defect}", self.group), ..defect },
+            BlockDefect::Unknown | BlockDefect::Unread => defect,
+        }
     }
 
     fn stop(&mut self, defect: Defect) -> Defect {
@@ -229,6 +286,9 @@ impl<'f> BlockReader<'f> {
     fn read_row(&mut self, rows: &mut Rows) -> Result<Option<Option<String>>, Defect> {
         loop {
             let Some(group) = self.footer.groups.get(self.group) else { return Ok(None) };
+            if self.only_to.is_some_and(|end| self.before + self.row >= end) {
+                return Ok(None);
+            }
             if self.row == group.rows {
                 self.next_group();
                 continue;
@@ -255,6 +315,7 @@ impl<'f> BlockReader<'f> {
 
     fn next_group(&mut self) {
         self.open = None;
+        self.before += self.footer.groups.get(self.group).map_or(0, |group| group.rows);
         self.group += 1;
         self.row = 0;
     }

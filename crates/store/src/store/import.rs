@@ -41,6 +41,14 @@ impl Store {
     pub fn imported(&self, source: &str) -> Result<u64, StoreError> {
         Ok(self.upkeep()?.catalog.state().imported.get(source).copied().unwrap_or(0))
     }
+
+    /// [`Store::imported`] of all sources whose names begin with `prefix`, by the rest of them.
+    fn imported_under(&self, prefix: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        let upkeep = self.upkeep()?;
+        let sources = upkeep.catalog.state().imported.range(prefix.to_owned()..);
+        let sources = sources.map_while(|(source, at)| Some((source.strip_prefix(prefix)?.to_owned(), *at)));
+        Ok(sources.collect())
+    }
 }
 
 impl Import<'_> {
@@ -67,6 +75,14 @@ impl Import<'_> {
     /// [`Store::imported`], with what was appended here.
     pub fn imported(&self, source: &str) -> Result<u64, StoreError> {
         self.steps.get(source).map_or_else(|| self.store.imported(source), |step| Ok(step.to))
+    }
+
+    /// [`Import::imported`] of all sources whose names begin with `prefix`, by the rest of them.
+    pub fn imported_under(&self, prefix: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        let mut sources = self.store.imported_under(prefix)?;
+        let steps = self.steps.range(prefix.to_owned()..);
+        sources.extend(steps.map_while(|(source, step)| Some((source.strip_prefix(prefix)?.to_owned(), step.to))));
+        Ok(sources)
     }
 
     /// Whether it holds as much as a head that is cut.
