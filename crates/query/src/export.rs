@@ -1,5 +1,6 @@
 //! Profiles as pprof: one profile as it was sent, many merged by stack, or the difference of two.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -25,7 +26,7 @@ pub(crate) fn select(engine: &Engine, context: &Context, scope: &Scope) -> Resul
         if let [PartPicks { part, picked }] = picks.as_slice()
             && let [picked] = picked.as_slice()
         {
-            return Ok((one(context, scope, &**part, picked)?, 0));
+            return Ok((one(engine, context, scope, &**part, picked)?, 0));
         }
     }
     let side = Side::sum(engine, context, scope)?;
@@ -49,25 +50,49 @@ pub(crate) fn diff(
     merge.finish(context, scope)
 }
 
-fn one(context: &Context, scope: &Scope, part: &dyn Part, picked: &crate::pick::Picked) -> Result<Vec<u8>, QueryError> {
+fn one(
+    engine: &Engine,
+    context: &Context,
+    scope: &Scope,
+    part: &dyn Part,
+    picked: &crate::pick::Picked,
+) -> Result<Vec<u8>, QueryError> {
     let symbols = part.symbols()?;
     let sets = part.label_sets()?;
     let mut export = Export::default();
     let mut from = FromPart::new(&symbols.symbols);
     let mut set_of: HashMap<u32, u32, RandomState> = HashMap::default();
     set_of.insert(0, 0);
-    let read = part.samples(&[picked.as_pick()], &|| context.go_on(), &mut |sample| {
-        if !scope.range.contains(&sample.time) {
+    let (mut leases, mut owed) = (Vec::new(), 0);
+    let (mut refused, has_room) = (None, Cell::new(true));
+    let read = part.samples(&[picked.as_pick()], &|| has_room.get() && context.go_on(), &mut |sample| {
+        if !scope.range.contains(&sample.time) || !has_room.get() {
             return;
         }
-        export.stacks.push(&export.tables.run(&mut from, symbols.stacks.get(sample.stack)));
+        let stack = symbols.stacks.get(sample.stack);
+        owed += BYTES_PER_SAMPLE + BYTES_PER_FRAME * stack.len();
+        if owed >= BYTES_PER_LEASE {
+            match engine.lease(std::mem::take(&mut owed)) {
+                Ok(lease) => leases.push(lease),
+                Err(error) => {
+                    has_room.set(false);
+                    refused = Some(error);
+                    return;
+                }
+            }
+        }
+        export.stacks.push(&export.tables.run(&mut from, stack));
         export.values.push(sample.value);
         let Export { tables, label_sets, .. } = &mut export;
         let set =
             set_of.entry(sample.label_set).or_insert_with(|| copy_set(tables, label_sets, &sets, sample.label_set));
         export.sample_sets.push(*set);
     });
+    if let Some(error) = refused {
+        return Err(error);
+    }
     read.map_err(|error| context.name(error))?;
+    leases.push(engine.lease(owed)?);
 
     let kept = part.export(picked.profile)?;
     let ranges: Vec<MappingRange> = kept

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use profile::Labels;
 use query::request::{QueryOptions, RangeRequest};
 use query::{Context, Engine, EngineOptions, ErrorKind, QueryError, QueryRequest, Selection};
 
 use crate::memory::MemorySource;
-use crate::random::{batches, profiles};
+use crate::random::{Line, Location, Profile, SECOND, Sample, batches, profiles};
 
 const TYPE_CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
 
@@ -53,6 +54,40 @@ fn a_query_that_needs_more_memory_than_there_is_is_refused_and_gives_all_back() 
     for _ in 0..3 {
         flame_graph(&large, &Context::default()).expect("room");
     }
+}
+
+#[test]
+fn one_profile_that_is_exported_pays_for_its_samples_as_it_is_read() {
+    let frame = Line { function: Some(("main", "main", "a.go", 1)), line: 1 };
+    let location = |address| Location { binary: None, address, lines: vec![frame.clone()] };
+    let sample = Sample { stack: (0..500).map(location).collect(), values: [1, 1], labels: Vec::new() };
+    let exported = |samples: usize, options: EngineOptions| {
+        let profile = Profile {
+            labels: Labels::from_pairs([]),
+            delta: true,
+            time: 1_000 * SECOND,
+            duration: SECOND,
+            period: 1,
+            samples: vec![sample.clone(); samples],
+        };
+        let engine = Engine::new(MemorySource::new(batches(1, &[profile])), options);
+        let selection = Selection::Single { query: TYPE_CPU.to_owned(), time: Some(1_000 * SECOND) };
+        let request = QueryRequest {
+            mode: 0,
+            options: Some(QueryOptions::Select(selection)),
+            report_type: 1,
+            node_trim_threshold: None,
+            source: None,
+            view: query::View::default(),
+        };
+        engine.query(&Context::default(), &request).map(|_| ())
+    };
+    let small = EngineOptions { memory_bytes: 2 << 20, ..EngineOptions::default() };
+    exported(100, small).expect("room for a few");
+    let error = exported(2_000, small).expect_err("no room");
+    assert_eq!(error.kind, ErrorKind::ResourceExhausted);
+    assert!(error.message.contains("ask for less"), "{error}");
+    exported(2_000, EngineOptions::default()).expect("room for many");
 }
 
 #[test]
