@@ -25,7 +25,7 @@ use store::disk::{DiskFile, DiskLock};
 use store::{Disk, Kind, Random, StoreError};
 use tracing::warn;
 
-use frame::{HEADER, Header, crc32c};
+use frame::{HEADER, Header, SEQUENCES, crc32c};
 
 const SEGMENTS: &str = "segments";
 const DONE: &str = "done";
@@ -175,7 +175,7 @@ impl Marks {
             let (sequence, crc) = mark.split_first_chunk::<8>()?;
             (crc == crc32c(sequence).to_le_bytes()).then(|| u64::from_le_bytes(*sequence))
         });
-        slots.into_iter().flatten().max().unwrap_or(0)
+        slots.into_iter().flatten().filter(|sequence| *sequence < SEQUENCES).max().unwrap_or(0)
     }
 }
 
@@ -207,7 +207,7 @@ impl Spool {
                 Ok(read) => Bytes::from(read),
                 Err(error) if error.kind == Kind::Io => {
                     // no entry of it has a number that is larger: each has a header
-                    let most = first.saturating_add(file.bytes / HEADER as u64);
+                    let most = first.saturating_add(file.bytes / HEADER as u64).min(SEQUENCES - 1);
                     let last_here = files.peek().map_or(most, |((next, _), _)| next.saturating_sub(1));
                     last = last.max(last_here);
                     if last_here <= done {
@@ -226,7 +226,7 @@ impl Spool {
                 found.lost_bytes += (begin - at) as u64;
                 at = payload.end;
                 end = at as u64;
-                last_here = header.sequence;
+                last_here = last_here.max(header.sequence);
                 if header.sequence > done {
                     found.entries += 1;
                     bytes += payload.len() as u64;
@@ -251,7 +251,7 @@ impl Spool {
             next_ticket: 0,
             ended_tickets: 0,
             failed: Vec::new(),
-            next_sequence: last.saturating_add(1),
+            next_sequence: last + 1,
             done,
             read_at: 0,
             entries: found.entries,
@@ -275,6 +275,10 @@ impl Spool {
             return Err(StoreError::new(Kind::Overloaded, "forward buffer", what));
         }
         let mut state = self.state();
+        if state.next_sequence + state.waiting.len() as u64 >= SEQUENCES {
+            let what = "has used up its numbers: hand on what is in it, then move the folder aside";
+            return Err(StoreError::new(Kind::Invalid, self.disk.describe(SEGMENTS), what));
+        }
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         state.waiting.push_back((ticket, Waiting { time, kind, parts, len }));
@@ -540,7 +544,8 @@ impl Spool {
 
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (first, nonce) = name.split_once('-')?;
-    Some((u64::from_str_radix(first, 16).ok()?, u64::from_str_radix(nonce, 16).ok()?))
+    let first = u64::from_str_radix(first, 16).ok().filter(|first| *first < SEQUENCES)?;
+    Some((first, u64::from_str_radix(nonce, 16).ok()?))
 }
 
 /// A file of its own for this run: what is written now never lies over bytes of which nothing is known.

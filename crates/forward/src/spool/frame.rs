@@ -8,6 +8,9 @@ const MAGIC: [u8; 4] = [0xD3, 0xC1, 0x5B, 0x99];
 /// Bytes before an entry's payload.
 pub(super) const HEADER: usize = 36;
 
+/// No entry has this number or a larger one, so that there is always a next one to what is read.
+pub(super) const SEQUENCES: u64 = 1 << 62;
+
 /// What stands before a payload.
 ///
 /// ```text
@@ -65,7 +68,7 @@ impl Header {
             time: u64_at(24) as i64,
             kind: u32_at(32),
         };
-        (header.encode(nonce) == *bytes).then_some(header)
+        (header.encode(nonce) == *bytes && header.sequence < SEQUENCES).then_some(header)
     }
 
     /// Whether `payload` is what was written.
