@@ -26,6 +26,21 @@ struct Gap {
     brought: u64,
 }
 
+impl Gap {
+    /// What [`gap_name`] says, and how far it is by the store; `None` where that cannot be.
+    fn named(name: &str, at: u64) -> Option<Self> {
+        let (begin, end) = name.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        let (rows, brought) = (number(begin)?..number(end)?, at.checked_sub(1)?);
+        (brought <= rows.end.checked_sub(rows.start)?).then_some(Self { rows, brought })
+    }
+
+    /// Rows.
+    fn missing(&self) -> u64 {
+        self.rows.end - self.rows.start - self.brought
+    }
+}
+
 /// Those of one block.
 #[derive(Default)]
 struct Gaps {
@@ -37,9 +52,9 @@ struct Gaps {
 }
 
 impl Gaps {
-    /// That are missing.
-    fn rows(&self) -> u64 {
-        self.open.iter().map(|gap| gap.rows.end - gap.rows.start - gap.brought).sum()
+    /// Rows.
+    fn missing(&self) -> u64 {
+        self.open.iter().map(Gap::missing).sum()
     }
 }
 
@@ -111,16 +126,16 @@ impl Importer<'_> {
         let torn = format!("{source}-left-out");
         let mut lost = self.imported(&torn)?;
         let mut gaps = self.gaps(&source)?;
-        let (was_lost, mut reason) = (gaps.rows(), None);
+        let (was_lost, mut reason) = (gaps.missing(), None);
         for gap in &mut gaps.open {
             if let Err(defect) = self.close(&mut reader, &source, gap)? {
                 reason = reason.or(Some(defect));
             }
             self.progress(&at, number, of);
         }
-        let brought = |gaps: &Gaps| gaps.closed + was_lost - gaps.rows();
+        let brought = |gaps: &Gaps| gaps.closed + was_lost - gaps.missing();
         if done >= rows {
-            *if was_lost > gaps.rows() { &mut self.pending.read } else { &mut self.pending.known } += 1;
+            *if was_lost > gaps.missing() { &mut self.pending.read } else { &mut self.pending.known } += 1;
             self.lose(at, lost.saturating_sub(brought(&gaps)), reason);
             return Ok(());
         }
@@ -162,16 +177,11 @@ impl Importer<'_> {
     fn gaps(&mut self, source: &str) -> Result<Gaps, StoreError> {
         let mut gaps = Gaps::default();
         for (name, at) in self.imported_under(&format!("{source}{GAP}"))? {
-            let number = |text| u64::from_str_radix(text, 16).ok();
-            let Some((begin, end)) = name.split_once('-').and_then(|(begin, end)| Some((number(begin)?, number(end)?)))
-            else {
-                continue;
-            };
+            let Some(gap) = Gap::named(&name, at) else { continue };
             gaps.known += 1;
-            let brought = at.saturating_sub(1);
-            gaps.closed += brought;
-            if begin + brought < end {
-                gaps.open.push(Gap { rows: begin..end, brought });
+            gaps.closed = gaps.closed.saturating_add(gap.brought);
+            if gap.missing() > 0 {
+                gaps.open.push(gap);
             }
         }
         Ok(gaps)
