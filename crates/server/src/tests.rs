@@ -5,6 +5,7 @@ mod catalogue;
 mod debuginfo;
 mod protocols;
 mod pushed;
+mod senders;
 mod share;
 mod stopping;
 mod tls;
@@ -88,14 +89,14 @@ impl Rig {
         path: &str,
         body: Bytes,
     ) -> Result<Reply, Status> {
-        let mut request = Request::new(Body::from(body));
+        let mut request = grpc(path, body);
         if let Some(connection) = connection {
             request.extensions_mut().insert(connection);
         }
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = path.parse().expect("a path");
-        request.headers_mut().insert("content-type", "application/grpc".parse().expect("a header"));
+        self.called(request).await
+    }
+
+    async fn called<Reply: Message + Default>(&self, request: Request<Body>) -> Result<Reply, Status> {
         let (parts, body) = self.answer(request).await.into_parts();
         let failed = |headers| Status::from_header_map(headers).filter(|status| status.code() != Code::Ok);
         if let Some(status) = failed(&parts.headers) {
@@ -131,6 +132,12 @@ impl Rig {
         *request.uri_mut() = path.parse().expect("a path");
         read(self.answer(request).await).await
     }
+}
+
+/// A call as a native gRPC client makes it.
+fn grpc(path: &str, body: Bytes) -> Request<Body> {
+    let request = Request::post(path).version(Version::HTTP_2).header("content-type", "application/grpc");
+    request.body(Body::from(body)).expect("a request")
 }
 
 async fn read(response: Response<Body>) -> (u16, String, String) {

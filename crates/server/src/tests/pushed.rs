@@ -108,7 +108,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.Prof
 #[tokio::test]
 async fn an_export_of_any_version_is_there_after_a_restart() {
     use crate::proto::opentelemetry::proto::collector::profiles::v1development::ExportProfilesServiceResponse as Response;
-    for version in ["1.5", "1.9", "1.10"] {
+    for version in ["1.5", "1.6", "1.7", "1.8", "1.9", "1.10", "1.11"] {
         let rig = Rig::new();
         let request = input(&format!("../../otlp/proto_{version}.pb"));
         let reply = rig.call_bytes::<Response>(EXPORT, frame(&request)).await.expect(version);
@@ -118,6 +118,39 @@ async fn an_export_of_any_version_is_there_after_a_restart() {
         let rig = rig.restarted();
         assert_eq!(rig.types().await, ["old_profiler:cpu", "old_profiler:samples"], "{version}");
     }
+}
+
+#[tokio::test]
+async fn an_export_over_grpc_is_taken_packed_with_gzip_or_zstd_and_refused_where_it_does_not_unpack() {
+    use crate::proto::opentelemetry::proto::collector::profiles::v1development::ExportProfilesServiceResponse as Response;
+    let protobuf = input("../../otlp/proto_1.10.pb");
+    let zstd = zstd::bulk::compress(&protobuf, 1).expect("in memory");
+    let bomb = zstd::bulk::compress(&vec![0; 65 << 20], 1).expect("in memory");
+    let rig = Rig::new();
+    let call = async |encoding: &str, flag: u8, message: &[u8]| {
+        let mut body = frame(message).to_vec();
+        body[0] = flag;
+        let mut request = grpc(EXPORT, body.into());
+        request.headers_mut().insert("grpc-encoding", encoding.parse().expect("a header"));
+        rig.called::<Response>(request).await.map_err(|status| (status.code(), status.message().to_owned()))
+    };
+    for (encoding, message, wanted) in [
+        ("zstd", &zstd[..zstd.len() / 2], Code::Internal),
+        ("zstd", &protobuf, Code::Internal),
+        ("zstd", b"", Code::Internal),
+        ("zstd", &bomb, Code::ResourceExhausted),
+        ("snappy", &protobuf, Code::Unimplemented),
+    ] {
+        let (code, told) = call(encoding, 1, message).await.expect_err("refused");
+        assert_eq!(code, wanted, "{encoding}: {told}");
+        assert!(!told.is_empty());
+    }
+    assert!(rig.types().await.is_empty());
+    let taken = Ok(Response { partial_success: None });
+    assert_eq!(call("gzip", 1, &profile::pprof::gzip(&protobuf)).await, taken);
+    assert_eq!(call("zstd", 1, &zstd).await, taken);
+    assert_eq!(call("zstd", 0, &protobuf).await, taken, "a sender may leave small messages as they are");
+    assert_eq!(rig.types().await, ["old_profiler:cpu", "old_profiler:samples"]);
 }
 
 async fn post(rig: &Rig, content_type: &str, encoding: Option<&str>, body: impl Into<Bytes>) -> (u16, String, String) {
