@@ -5,16 +5,19 @@
 //!
 //! Map: [`archive`] an archive of sources · [`metadata`] what a bucket says of an upload · [`build_id`] names of uploads ·
 //! [`configuration`] parca.yaml, buckets and all · [`selector`] a query's selector · [`regexp`] Go's expressions ·
-//! [`query_request`] whole requests of the query API · of a store's own, [`wal_segment`], [`catalog`] and [`block`].
+//! [`query_request`] whole requests of the query API · [`ingest_request`] those by which profiles and debuginfo come in · of a store's own, [`wal_segment`], [`catalog`] and [`block`] · [`spool`] what waits
+//! to be handed on.
 
 mod kept;
 mod memory;
 mod requests;
 mod uploads;
+mod waiting;
 
 pub use kept::{block, catalog, wal_segment};
-pub use requests::query_request;
+pub use requests::{ingest_request, query_request};
 pub use uploads::{archive, build_id, metadata};
+pub use waiting::spool;
 
 /// `parca.yaml`: a mistake has a text, and reading is the same each time.
 pub fn configuration(bytes: &[u8]) -> bool {

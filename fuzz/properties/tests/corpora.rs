@@ -1,5 +1,6 @@
 //! The corpora of the fuzz targets, and each of their files harmed in hundreds of ways.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use fuzz_properties::*;
@@ -92,6 +93,36 @@ fn any_block_answers_or_is_left_out() {
 }
 
 #[test]
+fn any_buffer_of_a_forwarder_gives_what_is_whole_in_it_once_and_takes_more() {
+    holds_for("spool", 1000, spool);
+}
+
+#[test]
+fn any_request_that_brings_something_in_is_answered_or_refused() {
+    holds_for("ingest_request", 300, ingest_request);
+}
+
+#[test]
 fn any_request_of_the_query_api_is_answered_or_refused() {
     holds_for("query_request", 500, query_request);
+}
+
+/// No build here looks at the targets: they need a nightly compiler.
+#[test]
+fn every_target_is_declared_has_a_corpus_and_leaves_these_properties_to_the_workspace() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(fuzz.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.map(|path| path.file_stem().expect("a name").to_str().expect("text").to_owned()).collect()
+    };
+    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).expect("a manifest");
+    let declared: BTreeSet<String> = (manifest.split("[[bin]]").skip(1))
+        .map(|bin| bin.split('"').nth(1).expect("a name").to_owned())
+        .inspect(|name| assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}"))
+        .collect();
+    assert_eq!(declared, names("fuzz_targets"));
+    assert_eq!(declared, names("corpus"));
+    // or cargo builds none of them
+    assert!(manifest.contains("[workspace]\nexclude = [\"properties\"]"));
 }

@@ -1,0 +1,6 @@
+//! Any bytes: no panic, and what is taken is sound.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz_properties::spool(bytes);
+});
