@@ -10,12 +10,12 @@ use e2e::{Fault, FaultyProxy, S3Server};
 
 use crate::options;
 
-fn connect(options: &Options) -> Bucket {
+pub fn connect(options: &Options) -> Bucket {
     Bucket::connect(options, Metrics::unregistered("test")).expect("a bucket")
 }
 
 /// The same bucket behind a prefix and without one, so that the two see each other's objects.
-async fn holds_the_contract(behind_prefix: &Bucket, whole: &Bucket) {
+pub async fn holds_the_contract(behind_prefix: &Bucket, whole: &Bucket) {
     let bucket = behind_prefix;
     assert!(bucket.get("a/b", 10).await.expect("an answer").is_none());
     assert!(bucket.list("a").await.expect("an answer").is_empty());

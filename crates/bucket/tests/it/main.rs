@@ -2,6 +2,7 @@
 
 mod contract;
 mod faults;
+mod gcs;
 mod signing;
 mod tls;
 
