@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field's number and value; `None` at the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, IngestError> {
         if self.bytes.is_empty() {
             return Ok(None);
@@ -64,19 +64,42 @@ impl<'a> Fields<'a> {
             }
             5 => Value::Fixed32(u32::from_le_bytes(*self.chunk::<4>()?)),
             // groups are of protocol buffers' first version; no OTLP message ever had one
-            wire => return Err(malformed(format!("proto: cannot parse invalid wire-format data: wire type {wire}"))),
+            wire => return Err(unknown_wire_type(wire)),
         };
         match u32::try_from(tag >> 3) {
             Ok(field) if field != 0 => Ok(Some((field, value))),
-            _ => Err(malformed("proto: cannot parse invalid wire-format data: field number 0 or too large")),
+            _ => Err(no_field()),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, IngestError> {
-        if let [byte @ 0..=0x7f, rest @ ..] = self.bytes {
-            self.bytes = rest;
-            return Ok(u64::from(*byte));
+        match self.bytes {
+            [byte @ 0..=0x7f, rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(*byte))
+            }
+            [low, high @ 0..=0x7f, rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, IngestError> {
+        if let Some(eight) = self.bytes.first_chunk() {
+            let eight = u64::from_le_bytes(*eight);
+            // the highest bit of each byte that may be the last
+            let ends = !eight & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                self.bytes = &self.bytes[ends.trailing_zeros() as usize / 8 + 1..];
+                // seven bits of each byte up to the last, moved together in pairs
+                let bits = eight & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+                let bits = (bits & 0x007f_007f_007f_007f) | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+                let bits = (bits & 0x0000_3fff_0000_3fff) | (bits & 0x3fff_0000_3fff_0000) >> 2;
+                return Ok((bits & 0x0fff_ffff) | (bits & 0x0fff_ffff_0000_0000) >> 4);
+            }
         }
         let mut value = 0;
         for (at, &byte) in self.bytes.iter().take(10).enumerate() {
@@ -89,6 +112,7 @@ impl<'a> Fields<'a> {
         Err(cut())
     }
 
+    #[inline(always)]
     fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], IngestError> {
         let (chunk, rest) = self.bytes.split_first_chunk::<N>().ok_or_else(cut)?;
         self.bytes = rest;
@@ -96,6 +120,17 @@ impl<'a> Fields<'a> {
     }
 }
 
+#[cold]
+fn unknown_wire_type(wire: u64) -> IngestError {
+    malformed(format!("proto: cannot parse invalid wire-format data: wire type {wire}"))
+}
+
+#[cold]
+fn no_field() -> IngestError {
+    malformed("proto: cannot parse invalid wire-format data: field number 0 or too large")
+}
+
+#[cold]
 fn cut() -> IngestError {
     malformed("proto: cannot parse invalid wire-format data: unexpected EOF")
 }
@@ -152,6 +187,30 @@ mod tests {
         assert_eq!(read, wanted);
         for broken in [&[0x08][..], &[0x08, 0x80], &[0x11, 1], &[0x1a, 3, 7], &[0x0b], &[0x02, 0], &[0xff; 11]] {
             assert!(Fields::of(broken).next().is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_read_wherever_they_end() {
+        for bits in 0..64 {
+            for value in
+                [1u64 << bits, u64::MAX >> (63 - bits), (1 << bits) ^ 0x5555_5555_5555_5555 & ((1 << bits) - 1)]
+            {
+                for behind in [0, 1, 20] {
+                    let (mut bytes, mut left) = (Vec::new(), value);
+                    while left >= 0x80 {
+                        bytes.push(left as u8 | 0x80);
+                        left >>= 7;
+                    }
+                    bytes.push(left as u8);
+                    let len = bytes.len();
+                    bytes.resize(len + behind, 0xff);
+                    let mut fields = Fields::of(&bytes);
+                    assert_eq!(fields.varint().expect("whole"), value);
+                    assert_eq!(fields.bytes.len(), behind);
+                    assert!(len == 1 || Fields::of(&bytes[..len - 1]).varint().is_err(), "cut off");
+                }
+            }
         }
     }
 
