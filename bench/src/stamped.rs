@@ -504,7 +504,7 @@ mod tests {
     /// Values by series and stack; a stack is the system names and addresses of its frames.
     fn told(batches: &[Batch]) -> BTreeMap<String, i64> {
         let mut told = BTreeMap::new();
-        for batch in batches {
+        for batch in batches.iter().cloned().map(Batch::without_dictionary) {
             let text = |ix: u32| batch.symbols.strings.get_str(ix).into_owned();
             let symbols = &batch.symbols;
             for profile in 0..batch.profiles.len() {
@@ -547,13 +547,15 @@ mod tests {
             .collect();
         let wanted = told(&pprofs);
         assert!(wanted.len() > 500, "{}", wanted.len());
-        let v2 = ingest::write_arrow(&arrow_v2(&payloads), 0, &stamped_limits()).expect("a message");
+        // one after the other into one dictionary
+        let dictionaries = ingest::Dictionaries::default();
+        let v2 = ingest::write_arrow(&arrow_v2(&payloads), 0, &stamped_limits(), &dictionaries).expect("a message");
         assert_eq!(v2.samples.values.len(), 780);
         assert_eq!(told(&[v2]), wanted);
         let [samples, locations] = arrow_v1(&payloads, &mut HashSet::new());
-        let v1 = ingest::v1::write(&ingest::v1::join(&samples, &locations), 0, &stamped_limits(), None);
+        let v1 = ingest::v1::write(&ingest::v1::join(&samples, &locations), 0, &stamped_limits(), &dictionaries, None);
         assert_eq!(told(&[v1.expect("a write")]), wanted);
-        let export = ingest::otlp(&otlp(&payloads), 0, &stamped_limits()).expect("an export");
+        let export = ingest::otlp(&otlp(&payloads), 0, &stamped_limits(), &dictionaries).expect("an export");
         assert_eq!((export.rejected, export.batch.samples.values.len()), (0, 780));
         assert_eq!(told(&[export.batch]), wanted);
     }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use ingest::{Limits, Scratch, stamped_limits, v1};
+use ingest::{Dictionaries, Limits, Scratch, stamped_limits, v1};
 use store::Record;
 
 use crate::client::{call, connect};
@@ -18,13 +18,18 @@ use crate::wire::{Empty, ExportRequest, WriteArrowRequest};
 /// Ten rounds of ten seconds from 25 nodes.
 const CORPUS: usize = 15_000;
 
-/// pprofs in one write, as in `ingest`.
+/// pprofs in one write, as in `ingest`: what waits together when 32 senders are busy.
 const WRITE: usize = 32;
+
+/// Messages in one write: what waits together when all nodes send theirs.
+const NODES: usize = 25;
 
 const MB: f64 = 1e6;
 
 pub fn run() {
-    println!("agent: {CORPUS} profiles of agents to durable, process CPU; {PROFILES} profiles, 780 samples a message");
+    println!(
+        "agent: {CORPUS} profiles of agents to durable, process CPU; {PROFILES} profiles, 780 samples a message, {NODES} messages or {WRITE} pprofs a write"
+    );
     let payloads: Vec<Payload> = corpus::agent(CORPUS).collect();
     let samples: usize = payloads.iter().map(|payload| payload.samples).sum();
     let pprofs: Vec<Bytes> = payloads.iter().map(|payload| payload.gzip().into()).collect();
@@ -63,60 +68,81 @@ pub fn run() {
             })
         },
         &mut || {
+            let dictionaries = Dictionaries::default();
             let stored = Stored::open();
+            in_process(|| {
+                for payloads in v2.chunks(NODES) {
+                    let writes = payloads.iter().map(|payload| {
+                        let batch = ingest::write_arrow(payload, 0, &limits, &dictionaries).expect("a sound message");
+                        (message(2, payload), batch)
+                    });
+                    stored.store.write(writes.collect()).expect("a disk that takes it");
+                }
+            })
+        },
+        &mut || {
+            let dictionaries = Dictionaries::default();
+            let stored = Stored::open();
+            in_process(|| {
+                for payloads in otlp.chunks(NODES) {
+                    let writes = payloads.iter().map(|payload| {
+                        let batch = ingest::otlp(payload, 0, &limits, &dictionaries).expect("a sound export").batch;
+                        (message(4, payload), batch)
+                    });
+                    stored.store.write(writes.collect()).expect("a disk that takes it");
+                }
+            })
+        },
+        &mut || {
+            let dictionaries = Dictionaries::default();
             in_process(|| {
                 for payload in &v2 {
-                    let batch = ingest::write_arrow(payload, 0, &limits).expect("a sound message");
-                    stored.store.write(vec![(message(2, payload), batch)]).expect("a disk that takes it");
+                    std::hint::black_box(
+                        ingest::write_arrow(payload, 0, &limits, &dictionaries).expect("a sound message"),
+                    );
                 }
             })
         },
         &mut || {
-            let stored = Stored::open();
+            let dictionaries = Dictionaries::default();
             in_process(|| {
                 for payload in &otlp {
-                    let batch = ingest::otlp(payload, 0, &limits).expect("a sound export").batch;
-                    stored.store.write(vec![(message(4, payload), batch)]).expect("a disk that takes it");
+                    std::hint::black_box(ingest::otlp(payload, 0, &limits, &dictionaries).expect("a sound export"));
                 }
             })
         },
         &mut || {
-            in_process(|| {
-                for payload in &v2 {
-                    std::hint::black_box(ingest::write_arrow(payload, 0, &limits).expect("a sound message"));
-                }
-            })
-        },
-        &mut || {
-            in_process(|| {
-                for payload in &otlp {
-                    std::hint::black_box(ingest::otlp(payload, 0, &limits).expect("a sound export"));
-                }
-            })
-        },
-        &mut || {
+            let dictionaries = Dictionaries::default();
             let stored = Stored::open();
             in_process(|| {
-                for [samples, locations] in &v1 {
-                    v1::ask(samples, &limits, v1::nothing_known).expect("sound samples");
-                    let payload = Bytes::from(v1::join(samples, locations));
-                    let batch = v1::write(&payload, 0, &limits, None).expect("a sound write");
-                    stored.store.write(vec![(message(3, &payload), batch)]).expect("a disk that takes it");
+                for payloads in v1.chunks(NODES) {
+                    let writes = payloads.iter().map(|[samples, locations]| {
+                        v1::ask(samples, &limits, v1::nothing_known).expect("sound samples");
+                        let payload = Bytes::from(v1::join(samples, locations));
+                        let batch = v1::write(&payload, 0, &limits, &dictionaries, None).expect("a sound write");
+                        (message(3, &payload), batch)
+                    });
+                    stored.store.write(writes.collect()).expect("a disk that takes it");
                 }
             })
         },
         &mut || {
+            let dictionaries = Dictionaries::default();
             let stored = Stored::open();
             let mut known = v1::Known::new(64 << 20);
             in_process(|| {
-                for (node, [samples, locations]) in &v1_once {
-                    let asked = v1::ask(samples, &limits, |ids| known.find(*node, ids, 1, 16 << 20));
-                    let list = asked.expect("sound samples").list;
-                    let payload = Bytes::from(v1::join_with_known(samples, locations, &list));
-                    let mut list = Vec::new();
-                    let batch = v1::write_with_known(&payload, 0, &limits, Some(&mut list)).expect("a sound write");
-                    stored.store.write(vec![(message(5, &payload), batch)]).expect("a disk that takes it");
-                    known.learn(*node, &list, 1).expect("our own list");
+                for payloads in v1_once.chunks(NODES) {
+                    let writes = payloads.iter().map(|(node, [samples, locations])| {
+                        let asked = v1::ask(samples, &limits, |ids| known.find(*node, ids, 1, 16 << 20));
+                        let list = asked.expect("sound samples").list;
+                        let payload = Bytes::from(v1::join_with_known(samples, locations, &list));
+                        let mut list = Vec::new();
+                        let batch = v1::write_with_known(&payload, 0, &limits, &dictionaries, Some(&mut list))
+                            .expect("a sound write");
+                        known.learn(*node, &list, 1).expect("our own list");
+                        (message(5, &payload), batch)
+                    });
+                    stored.store.write(writes.collect()).expect("a disk that takes it");
                 }
             })
         },

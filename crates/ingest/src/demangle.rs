@@ -19,6 +19,10 @@ const NAMES_BYTES_MIN: usize = 64 << 10;
 
 /// `symbol` where it is not mangled.
 pub(crate) fn demangled(symbol: &[u8]) -> Cow<'_, [u8]> {
+    // most names
+    if symbol.first() != Some(&b'_') {
+        return Cow::Borrowed(symbol);
+    }
     let mangled = [&b"_Z"[..], b"__Z", b"_R", b"__R"].iter().any(|prefix| symbol.starts_with(prefix));
     if !mangled || symbol.len() > SYMBOL_BYTES_MAX {
         return Cow::Borrowed(symbol);

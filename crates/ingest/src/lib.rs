@@ -5,7 +5,7 @@
 //! format leaves it.
 //!
 //! Map: [`pprof`] one payload to one batch · [`write_arrow`] and [`v1`] Arrow, with or without stacks · [`arrow`](mod@arrow)
-//! its IPC stream, read in place · [`BlockReader`] the blocks of a Parca's bucket · [`otlp`] OpenTelemetry's export · [`tables`] a batch under construction · [`demangle`] linkers' names · `name` which
+//! its IPC stream, read in place · [`BlockReader`] the blocks of a Parca's bucket · [`otlp`] OpenTelemetry's export · [`tables`] a batch under construction · [`shared`] the same over a dictionary, of which [`Dictionaries`] has a few · [`demangle`] linkers' names · `name` which
 //! profile types Parca's query language can name · [`IngestError`] why a payload was refused, in Parca's words.
 
 mod arrow;
@@ -16,6 +16,7 @@ mod name;
 mod otlp;
 mod parca;
 mod pprof;
+mod shared;
 mod tables;
 
 pub use block::{BlockDefect, BlockFile, BlockReader, Defect, Piece};
@@ -25,6 +26,7 @@ pub use parca::{stamped_limits, write_arrow};
 pub use pprof::{check_labels, pprof, pprof_file};
 pub use profile::Batch;
 pub use profile::pprof::{Limits, Scratch};
+pub use shared::Dictionaries;
 
 /// Parca's `Write`: samples, the question for their stacks, the stacks.
 pub mod v1 {

@@ -16,7 +16,8 @@ use profile::pprof::Limits;
 use profile::{Batch, Labels};
 
 use crate::error::{IngestError, IngestErrorKind};
-use crate::tables::{Tables, within};
+use crate::shared::{Dictionaries, Shared};
+use crate::tables::within;
 
 use attributes::Attributes;
 use dictionary::Dictionary;
@@ -58,7 +59,12 @@ fn malformed(what: impl Into<String>) -> IngestError {
 ///
 /// A profile that contradicts itself is left out and counted; if none is left, its defect is the request's error. Errors are
 /// in the words of Parca's Export where it has any.
-pub fn otlp(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Otlp, IngestError> {
+pub fn otlp(
+    payload: &[u8],
+    receive_time: i64,
+    limits: &Limits,
+    dictionaries: &Dictionaries,
+) -> Result<Otlp, IngestError> {
     within("bytes", payload.len(), limits.unpacked_bytes)?;
     let layout = layout::layout(payload)?;
     let (mut resources, mut shared) = (Vec::new(), Vec::new());
@@ -80,7 +86,7 @@ pub fn otlp(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Otlp, 
         _ => Some(Dictionary::read(layout, &shared, limits)?),
     };
 
-    let mut tables = Tables::new(limits);
+    let mut tables = Shared::new(limits, dictionaries);
     let mut rows = Rows::default();
     let mut parts = resources.len();
     let mut shared = shared.map(Source::new);
@@ -122,13 +128,14 @@ pub fn otlp(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Otlp, 
         Some(error) if rejected == profiles => return Err(error),
         first => first.map(|error| error.message).unwrap_or_default(),
     };
-    Ok(Otlp { batch: rows.into_batch(tables), rejected, reason })
+    let (batch, _) = tables.into_batch(|own| Ok(rows.into_batch(own)))?;
+    Ok(Otlp { batch, rejected, reason })
 }
 
 fn read_profile<'s>(
     source: &mut Source<'s>,
     rows: &mut Rows,
-    tables: &mut Tables<'s>,
+    tables: &mut Shared<'s>,
     profile: &'s [u8],
     [scope, resource]: [&Part<'s>; 2],
     receive_time: i64,

@@ -18,7 +18,8 @@ use profile::pprof::Limits;
 
 use crate::arrow::{Column, Stream, malformed};
 use crate::error::IngestError;
-use crate::tables::{Map, Tables, within};
+use crate::shared::{Dictionaries, Shared};
+use crate::tables::{Map, within};
 
 pub use known::{Found, Known, nothing_known};
 pub use v1::{Asked, ask, join, join_with_known, split, write, write_with_known};
@@ -54,7 +55,12 @@ pub fn stamped_limits() -> Limits {
 /// - A row without a time gets the receive time (ns since the epoch).
 ///
 /// Errors have the codes of Parca's WriteArrow.
-pub fn write_arrow(payload: &[u8], receive_time: i64, limits: &Limits) -> Result<Batch, IngestError> {
+pub fn write_arrow(
+    payload: &[u8],
+    receive_time: i64,
+    limits: &Limits,
+    dictionaries: &Dictionaries,
+) -> Result<Batch, IngestError> {
     let stream = Stream::read(payload, limits.unpacked_bytes)
         .map_err(|error| error.within("failed to create arrow IPC reader"))?;
     match stream.metadata(VERSION_KEY) {
@@ -66,7 +72,7 @@ pub fn write_arrow(payload: &[u8], receive_time: i64, limits: &Limits) -> Result
         }
         None => return Err(malformed("failed to add sample record: missing schema version in metadata")),
     }
-    let mut tables = Tables::new(limits);
+    let mut tables = Shared::new(limits, dictionaries);
     let mut rows = Rows::default();
     let mut batches = stream.batches(limits.frames);
     let mut locations = Vec::new();
@@ -100,5 +106,5 @@ pub fn write_arrow(payload: &[u8], receive_time: i64, limits: &Limits) -> Result
             Ok(stack)
         })?;
     }
-    rows.into_batch(tables)
+    Ok(tables.into_batch(|own| rows.into_batch(own))?.0)
 }

@@ -154,5 +154,5 @@ fn batch(stream: Stream, decoded: Pprof, receive_time: i64) -> Batch {
         extras: vec![extras],
     };
     let samples = Samples { stack: (0..stacks.len() as u32).collect(), label_set, values, time: Vec::new() };
-    Batch { symbols, stacks, label_sets, streams: vec![stream], profiles, samples }
+    Batch { symbols, stacks, dictionary: None, label_sets, streams: vec![stream], profiles, samples }
 }

@@ -50,6 +50,7 @@ impl<'s> Tables<'s> {
     }
 
     /// A string that nobody will ask for again, or that was made here.
+    #[inline]
     pub(crate) fn new_string(&mut self, text: &[u8]) -> Result<u32, IngestError> {
         if text.is_empty() {
             return Ok(0);
@@ -80,6 +81,7 @@ impl<'s> Tables<'s> {
         Ok(ix)
     }
 
+    #[inline]
     pub(crate) fn function(
         &mut self,
         name: u32,
@@ -97,6 +99,7 @@ impl<'s> Tables<'s> {
     }
 
     /// Of the location that [`Tables::location`] will end.
+    #[inline]
     pub(crate) fn line(&mut self, function: u32, line: i64, column: i64) -> Result<(), IngestError> {
         let lines = &mut self.symbols.lines;
         within("lines", lines.line.len() + 1, self.limits.lines)?;
@@ -107,6 +110,7 @@ impl<'s> Tables<'s> {
     }
 
     /// `address` is relative to the mapping already.
+    #[inline]
     pub(crate) fn location(&mut self, mapping: u32, address: u64) -> Result<u32, IngestError> {
         let locations = &mut self.symbols.locations;
         within("locations", locations.len() + 1, self.limits.locations)?;
@@ -117,6 +121,7 @@ impl<'s> Tables<'s> {
         Ok(locations.len() as u32 - 1)
     }
 
+    #[inline]
     pub(crate) fn stack(&mut self, locations: &[u32]) -> Result<u32, IngestError> {
         within("frames of one stack", locations.len(), self.limits.stack_depth)?;
         within("frames", self.stacks.locations.len() + locations.len(), self.limits.frames)?;
@@ -154,6 +159,7 @@ impl<'s> Tables<'s> {
     }
 }
 
+#[inline]
 fn push(strings: &mut Strings, text: &[u8], limits: &Limits) -> Result<u32, IngestError> {
     within("strings", strings.len() + 1, limits.strings)?;
     within("bytes of one string", text.len(), limits.string_bytes)?;
@@ -166,11 +172,14 @@ pub(crate) fn relative(address: u64, [start, _, offset]: [u64; 3]) -> u64 {
     address.wrapping_sub(start).wrapping_add(offset)
 }
 
+#[inline(always)]
 pub(crate) fn within(what: &str, count: usize, limit: usize) -> Result<(), IngestError> {
-    if count <= limit {
-        return Ok(());
-    }
-    Err(IngestError::new(IngestErrorKind::ResourceExhausted, format!("profile over a limit: more than {limit} {what}")))
+    if count <= limit { Ok(()) } else { Err(over(what, limit)) }
+}
+
+#[cold]
+fn over(what: &str, limit: usize) -> IngestError {
+    IngestError::new(IngestErrorKind::ResourceExhausted, format!("profile over a limit: more than {limit} {what}"))
 }
 
 /// What a row of the wire became, for rows that are named more than once.

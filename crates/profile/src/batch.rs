@@ -4,6 +4,10 @@ mod check;
 
 pub use check::BatchDefect;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::dictionary::Dictionary;
 use crate::labels::Stream;
 use crate::symbols::{StackIx, Stacks, StringIx, Symbols};
 
@@ -129,8 +133,45 @@ pub struct Samples {
 pub struct Batch {
     pub symbols: Symbols,
     pub stacks: Stacks,
+    /// Where the samples' stacks are rows; `None` for [`Batch::stacks`]. What names rows of [`Batch::symbols`] does so in any
+    /// case; a batch with a dictionary has neither mapping ranges nor extras.
+    pub dictionary: Option<Arc<Dictionary>>,
     pub label_sets: LabelSets,
     pub streams: Vec<Stream>,
     pub profiles: Profiles,
     pub samples: Samples,
+}
+
+impl Batch {
+    /// The same with the stacks and symbols of its samples, and no others, in tables of its own.
+    #[must_use]
+    pub fn without_dictionary(mut self) -> Self {
+        let Some(dictionary) = self.dictionary.take() else { return self };
+        let held = dictionary.lock();
+        let (mut stacks, mut locations) = (HashMap::new(), HashMap::new());
+        let mut rows = Vec::new();
+        self.stacks = Stacks::default();
+        for stack in &mut self.samples.stack {
+            *stack = *stacks.entry(*stack).or_insert_with_key(|&stack| {
+                let run: Vec<u32> = (held.stacks().get(stack).iter())
+                    .map(|&location| {
+                        *locations.entry(location).or_insert_with(|| {
+                            rows.push(location);
+                            rows.len() as u32 - 1
+                        })
+                    })
+                    .collect();
+                self.stacks.push(&run)
+            });
+        }
+        let own = std::mem::replace(&mut self.symbols, held.excerpt(&rows)).strings;
+        let rows: Vec<u32> = (0..own.len() as u32)
+            .map(|row| if row == 0 { 0 } else { self.symbols.strings.push(own.get(row)) })
+            .collect();
+        let of = &mut self.label_sets;
+        for text in of.key.iter_mut().chain(&mut of.str).chain(&mut of.unit) {
+            *text = rows[*text as usize];
+        }
+        self
+    }
 }

@@ -43,7 +43,7 @@ use crate::proto::parca::scrape::v1alpha1::scrape_service_server::ScrapeServiceS
 use crate::proto::parca::telemetry::v1alpha1::telemetry_service_server::TelemetryServiceServer;
 use crate::rest::Gateway;
 use crate::work::Workers;
-use crate::writer::Writer;
+use crate::writer::{KnownSymbols, Writer};
 
 /// Everything the server can be told, with defaults.
 #[derive(Clone)]
@@ -103,13 +103,17 @@ pub struct Server {
     health: HealthReporter,
 }
 
+/// What symbols of agents and collectors may take that they are expected to send again.
+const KNOWN_SYMBOLS_BYTES: u64 = 64 << 20;
+
 /// How profiles get in; made before the server, because the scraper needs it first.
 pub fn writer(store: Arc<Store>, clock: Arc<dyn Clock>, options: &ServerOptions) -> Writer {
     let workers = Workers::new("write", options.writes_at_once, options.waiting_max);
     let memory = store.budget().account("batches", options.batch_bytes);
     let known_bytes = options.known_stacks_bytes.min(store.budget().total() / 16);
     let known = KnownStacks::new(known_bytes, &store.budget().account("known stacks", known_bytes));
-    Writer::new(store, clock, options.ingest, workers, memory, known)
+    let symbols = known_symbols(store.budget());
+    Writer::new(store, clock, options.ingest, workers, memory, known, symbols)
 }
 
 /// The same where profiles are handed on. `labels` are added to profiles that are scraped.
@@ -121,8 +125,14 @@ pub fn forwarding_writer(
     options: &ServerOptions,
 ) -> Writer {
     let workers = Workers::new("write", options.writes_at_once, options.waiting_max);
+    let symbols = known_symbols(memory);
     let memory = memory.account("batches", options.batch_bytes);
-    Writer::forwarding(forwarder, labels, clock, options.ingest, workers, memory)
+    Writer::forwarding(forwarder, labels, clock, options.ingest, workers, memory, symbols)
+}
+
+fn known_symbols(memory: &Budget) -> KnownSymbols {
+    let bytes = KNOWN_SYMBOLS_BYTES.min(memory.total() / 16);
+    KnownSymbols::new(bytes, &memory.account("known symbols", bytes))
 }
 
 impl Server {

@@ -3,14 +3,14 @@
 //! received, into the buffer before it: what is refused there is refused here, before anybody waits for it.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use forward::forwarder::{field_1, pair};
 use forward::{Forwarder, Method};
-use ingest::{IngestError, IngestErrorKind, Limits, Otlp, Scratch};
-use profile::Batch;
+use ingest::{Dictionaries, IngestError, IngestErrorKind, Limits, Otlp, Scratch};
+use profile::{Batch, Dictionary};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use scrape::{Scraped, Sink, SinkError, Written};
@@ -120,6 +120,30 @@ struct Inner {
     workers: Workers,
     memory: Account,
     known: KnownStacks,
+    symbols: KnownSymbols,
+}
+
+/// What agents and collectors name in one message after the other.
+pub(crate) struct KnownSymbols {
+    dictionaries: Dictionaries,
+    lease: Mutex<Lease>,
+}
+
+impl KnownSymbols {
+    /// Holds about `bytes_max`, leased from `memory`.
+    pub(crate) fn new(bytes_max: u64, memory: &Account) -> Self {
+        Self { dictionaries: Dictionaries::new(bytes_max), lease: Mutex::new(memory.empty_lease()) }
+    }
+
+    /// Bytes that nobody but `batch` keeps.
+    fn left_to(&self, batch: &Batch) -> u64 {
+        let dictionary = batch.dictionary.as_deref().filter(|dictionary| !self.dictionaries.keep(dictionary));
+        dictionary.map_or(0, Dictionary::bytes)
+    }
+
+    fn count(&self) {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).set(self.dictionaries.bytes());
+    }
 }
 
 thread_local! {
@@ -135,9 +159,10 @@ impl Writer {
         workers: Workers,
         memory: Account,
         known: KnownStacks,
+        symbols: KnownSymbols,
     ) -> Self {
         let destination = Destination::Store(store);
-        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory, known }) }
+        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory, known, symbols }) }
     }
 
     pub(crate) fn forwarding(
@@ -147,10 +172,11 @@ impl Writer {
         limits: Limits,
         workers: Workers,
         memory: Account,
+        symbols: KnownSymbols,
     ) -> Self {
         let destination = Destination::Forward { forwarder, labels };
         let known = KnownStacks::new(0, &memory);
-        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory, known }) }
+        Self { inner: Arc::new(Inner { destination, clock, limits, workers, memory, known, symbols }) }
     }
 
     /// All of `incoming` durable, or an error and none of it accepted.
@@ -252,7 +278,8 @@ impl Inner {
             let mut stacks = scope.map(|scope| (scope, Vec::new()));
             let list = stacks.as_mut().map(|(_, list)| list);
             let Otlp { batch, rejected, reason } =
-                decode(format, &record, &self.limits, list).map_err(ingest_status)?;
+                decode(format, &record, &self.limits, &self.symbols.dictionaries, list).map_err(ingest_status)?;
+            self.symbols.count();
             sent.extend(stacks);
             let mappings = batch.symbols.mappings.len();
             if !executables.is_empty() && executables.len() != mappings {
@@ -261,7 +288,7 @@ impl Inner {
                     "invalid profile: profile has {mappings} mappings but {infos} executable infos"
                 )));
             }
-            lease.grow(batch_bytes(&batch)).map_err(refused)?;
+            lease.grow(batch_bytes(&batch) + self.symbols.left_to(&batch)).map_err(refused)?;
             accepted.samples += batch.samples.stack.len() as u64;
             (accepted.rejected, accepted.reason) = (accepted.rejected + rejected, reason);
             match &self.destination {
@@ -334,16 +361,24 @@ fn write_raw(on: Vec<On>) -> WriteRawRequest {
 }
 
 /// `limits` are those of a pprof; messages of stamped samples have their own. `sent` becomes the stacks that a `Write` brought.
-fn decode(format: Format, record: &Record, limits: &Limits, sent: Option<&mut Vec<u8>>) -> Result<Otlp, IngestError> {
+fn decode(
+    format: Format,
+    record: &Record,
+    limits: &Limits,
+    dictionaries: &Dictionaries,
+    sent: Option<&mut Vec<u8>>,
+) -> Result<Otlp, IngestError> {
     let (payload, time) = (&record.payload, record.receive_time);
     let batch = match format {
         Format::Pprof => {
             SCRATCH.with_borrow_mut(|scratch| ingest::pprof(record.labels.clone(), payload, time, limits, scratch))
         }
-        Format::ArrowV2 => ingest::write_arrow(payload, time, &ingest::stamped_limits()),
-        Format::ArrowV1 => ingest::v1::write(payload, time, &ingest::stamped_limits(), sent),
-        Format::ArrowV1Known => ingest::v1::write_with_known(payload, time, &ingest::stamped_limits(), sent),
-        Format::Otlp => return ingest::otlp(payload, time, &ingest::stamped_limits()),
+        Format::ArrowV2 => ingest::write_arrow(payload, time, &ingest::stamped_limits(), dictionaries),
+        Format::ArrowV1 => ingest::v1::write(payload, time, &ingest::stamped_limits(), dictionaries, sent),
+        Format::ArrowV1Known => {
+            ingest::v1::write_with_known(payload, time, &ingest::stamped_limits(), dictionaries, sent)
+        }
+        Format::Otlp => return ingest::otlp(payload, time, &ingest::stamped_limits(), dictionaries),
     };
     Ok(Otlp { batch: batch?, rejected: 0, reason: String::new() })
 }
@@ -364,11 +399,12 @@ fn batch_bytes(batch: &Batch) -> u64 {
 /// Decodes what the WAL kept, by the same rules.
 pub struct Replay {
     limits: Limits,
+    dictionaries: Dictionaries,
 }
 
 impl Replay {
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self { limits, dictionaries: Dictionaries::default() }
     }
 }
 
@@ -377,7 +413,8 @@ impl ReplayDecoder for Replay {
         let Some(format) = Format::of(record.kind) else {
             return Err(format!("records of kind {} are from a newer version", record.kind));
         };
-        let decoded = decode(format, record, &self.limits, None).map_err(|error| error.to_string())?;
+        let decoded =
+            decode(format, record, &self.limits, &self.dictionaries, None).map_err(|error| error.to_string())?;
         Ok(decoded.batch)
     }
 }

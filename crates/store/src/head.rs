@@ -5,16 +5,13 @@
 //! its own symbols, stacks and samples behind one lock; readers hold snapshots, and what a reader holds is
 //! copied when it next changes. No tree is built while writing.
 //!
-//! Map: [`hash`] keyed content hashes · [`table`] hash -> id · [`intern`] symbols and stacks ·
+//! Map: [`intern`] symbols and stacks by content, and by the names of dictionaries ·
 //! [`packed`] samples as bytes · [`partition`] one shard · [`view`] what a query reads.
 
-mod hash;
 mod intern;
 mod packed;
 mod partition;
 mod view;
-
-mod table;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,9 +21,9 @@ use profile::{Batch, Stream};
 
 use crate::error::{Kind, StoreError};
 use crate::part::Part;
-use hash::HashKey;
 use intern::{Hashes, Used};
 use partition::{Partition, Scratch};
+use profile::content::HashKey;
 
 pub(crate) use view::HeadPart;
 use view::TreeRoom;
@@ -197,6 +194,10 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use profile::Dictionary;
+    use profile::content::Domain;
+    use profile::dictionary::{Binary, Function, Line, Location, Named};
+
     use super::*;
     use crate::oracle::{self, Rng};
 
@@ -227,6 +228,74 @@ mod tests {
             }
             assert_eq!(head.samples(), batches.iter().map(|batch| batch.samples.stack.len() as u64).sum::<u64>());
             assert!(head.bytes() > 0);
+        }
+    }
+
+    /// `batch`, its stacks as rows of `dictionary`.
+    fn named(mut batch: Batch, dictionary: &Arc<Dictionary>, key: &HashKey) -> Batch {
+        (batch.profiles.mapping_ranges, batch.profiles.extras) = (Vec::new(), Vec::new());
+        batch.profiles.mapping_end.fill(0);
+        let mut named = Named::default();
+        let (symbols, stacks) = (std::mem::take(&mut batch.symbols), std::mem::take(&mut batch.stacks));
+        let text = |row: u32| symbols.strings.get(row);
+        let of = &symbols.mappings;
+        named.mappings.extend((0..of.len()).map(|ix| Binary {
+            file: text(of.file[ix]),
+            build_id: text(of.build_id[ix]),
+            range: [of.start[ix], of.limit[ix], of.offset[ix]],
+        }));
+        let of = &symbols.functions;
+        for ix in 0..of.len() {
+            let [name, system_name, file] = [of.name[ix], of.system_name[ix], of.filename[ix]].map(text);
+            let hashes = [name, system_name, file].map(|text| key.bytes(Domain::String, text));
+            named.function_hashes.push(Function::hash(key, hashes, of.start_line[ix]));
+            named.functions.push(Function { name, system_name, file, start_line: of.start_line[ix] });
+        }
+        let of = &symbols.lines;
+        named.lines.extend((0..of.line.len()).map(|ix| Line {
+            function: of.function[ix],
+            line: of.line[ix],
+            column: of.column[ix],
+        }));
+        let of = &symbols.locations;
+        named.locations.extend((0..of.len()).map(|ix| Location {
+            address: of.address[ix],
+            mapping: of.mapping[ix],
+            line_end: of.line_end[ix],
+        }));
+        (named.frames, named.stack_end) = (stacks.locations, stacks.end);
+        let rows = dictionary.lock().rows(&named, |_| None);
+        batch.samples.stack.iter_mut().for_each(|stack| *stack = rows[*stack as usize]);
+        batch.symbols.strings = symbols.strings;
+        batch.dictionary = Some(dictionary.clone());
+        batch
+    }
+
+    #[test]
+    fn a_head_answers_the_same_whether_stacks_are_rows_of_dictionaries_or_not() {
+        for seed in 0..200 {
+            let mut rng = Rng::new(seed);
+            let head = Head::new([seed, 99]);
+            let keys = [seed, seed + 1, seed + 2].map(|secret| HashKey::new([secret, 5]));
+            // more than a partition remembers
+            let dictionaries: Vec<(Arc<Dictionary>, &HashKey)> =
+                keys.iter().cycle().take(6).map(|key| (Arc::new(Dictionary::new(key.clone())), key)).collect();
+            let mut batches = Vec::new();
+            for _ in 0..12 {
+                let mut batch = oracle::random_batch(&mut rng);
+                if rng.below(4) != 0 {
+                    let (dictionary, key) = &dictionaries[rng.below(6) as usize];
+                    batch = named(batch, dictionary, key);
+                }
+                head.append(&batch).expect("a sound batch");
+                let own = batch.without_dictionary();
+                own.check().expect("a sound batch");
+                batches.push(own);
+            }
+            for tenant in oracle::TENANTS {
+                let parts = head.parts(tenant, None);
+                oracle::assert_same(&oracle::answers(&parts), &oracle::expected(&batches, tenant), seed);
+            }
         }
     }
 

@@ -99,6 +99,131 @@ pub(crate) struct At<'c, 's> {
     pub(crate) row: usize,
 }
 
+/// A column of numbers that is read at many rows: what holds for all of them is found out once.
+#[derive(Clone, Copy)]
+pub(crate) enum Numbers<'c, 's> {
+    /// Eight bytes each, none of them null.
+    Plain(&'s [[u8; 8]]),
+    Any(&'c Column<'s>),
+}
+
+/// The same of a column whose values lie elsewhere or may be null.
+#[derive(Clone, Copy)]
+pub(crate) enum Places<'c, 's> {
+    /// Values, none of them null.
+    Own(&'c Column<'s>),
+    /// Keys of four bytes, none of them null, into such a column.
+    Keys(&'s [[u8; 4]], &'c Column<'s>),
+    Any(&'c Column<'s>),
+}
+
+/// The same of a column of lists.
+#[derive(Clone, Copy)]
+pub(crate) enum Lists<'c, 's> {
+    /// Offsets and sizes of four bytes, no list null.
+    View([&'s [[u8; 4]]; 2], &'c Column<'s>),
+    Any(&'c Column<'s>),
+}
+
+impl<'c, 's> Numbers<'c, 's> {
+    pub(crate) fn of(column: &'c Column<'s>) -> Self {
+        match column.data {
+            Data::Int { width: 8, bytes, .. } if column.validity.is_none() => {
+                Self::Plain(&bytes.as_chunks().0[..column.len])
+            }
+            _ => Self::Any(column),
+        }
+    }
+
+    /// As [`Column::number`].
+    #[inline(always)]
+    pub(crate) fn get(self, row: usize) -> Result<i64, IngestError> {
+        match self {
+            Self::Plain(numbers) if row < numbers.len() => Ok(i64::from_le_bytes(numbers[row])),
+            Self::Plain(_) => Err(no_row(row)),
+            Self::Any(column) => column.number(row),
+        }
+    }
+}
+
+impl<'c, 's> Places<'c, 's> {
+    pub(crate) fn of(column: &'c Column<'s>) -> Self {
+        match &column.data {
+            Data::Dictionary { keys, values } => match (&keys.data, values.parts.as_slice()) {
+                (Data::Int { width: 4, bytes, .. }, [values])
+                    if keys.validity.is_none() && values.is_final() && i32::try_from(values.len).is_ok() =>
+                {
+                    Self::Keys(&bytes.as_chunks().0[..keys.len], values)
+                }
+                _ => Self::Any(column),
+            },
+            _ if column.is_final() => Self::Own(column),
+            _ => Self::Any(column),
+        }
+    }
+
+    /// As [`Column::at`].
+    #[inline(always)]
+    pub(crate) fn at(self, row: usize) -> Result<Option<At<'c, 's>>, IngestError> {
+        match self {
+            Self::Own(column) if row < column.len => Ok(Some(At { column, row })),
+            Self::Own(_) => Err(no_row(row)),
+            Self::Keys(keys, values) => match keys.get(row) {
+                Some(key) => {
+                    let at = u32::from_le_bytes(*key) as usize;
+                    if at < values.len { Ok(Some(At { column: values, row: at })) } else { Err(no_key(at as i32)) }
+                }
+                None => Err(no_row(row)),
+            },
+            Self::Any(column) => column.at(row),
+        }
+    }
+}
+
+impl<'c, 's> Lists<'c, 's> {
+    pub(crate) fn of(column: &'c Column<'s>) -> Self {
+        match &column.data {
+            Data::ListView { wide: false, offsets, sizes, child } if column.validity.is_none() => {
+                Self::View([offsets, sizes].map(|of| &of.as_chunks().0[..column.len]), child)
+            }
+            _ => Self::Any(column),
+        }
+    }
+
+    /// The rows of a list and the column that they are of; `None` for null.
+    #[inline(always)]
+    pub(crate) fn get(self, row: usize) -> Result<Option<(std::ops::Range<usize>, &'c Column<'s>)>, IngestError> {
+        match self {
+            Self::View([offsets, sizes], child) => {
+                let (Some(start), Some(size)) = (offsets.get(row), sizes.get(row)) else { return Err(no_row(row)) };
+                let (start, size) = (u32::from_le_bytes(*start) as usize, u32::from_le_bytes(*size) as usize);
+                // neither has a sign where the end lies within the child
+                let end = start.saturating_add(size);
+                if end > child.len || (start | size) > i32::MAX as usize {
+                    return Err(past(row));
+                }
+                Ok(Some((start..end, child)))
+            }
+            Self::Any(column) => column.at(row)?.map(At::list).transpose(),
+        }
+    }
+}
+
+#[cold]
+fn no_row(row: usize) -> IngestError {
+    malformed(format!("arrow/ipc: there is no row {row}"))
+}
+
+#[cold]
+pub(crate) fn no_key(key: impl std::fmt::Display) -> IngestError {
+    malformed(format!("arrow/ipc: key {key} points outside its dictionary"))
+}
+
+#[cold]
+fn past(row: usize) -> IngestError {
+    malformed(format!("arrow/ipc: list {row} reaches past its values"))
+}
+
 impl<'c, 's> At<'c, 's> {
     /// The same for two rows exactly if they share their value's place. The column lives as long as the batch.
     pub(crate) fn place(&self) -> (usize, usize) {
@@ -251,6 +376,12 @@ impl<'s> Column<'s> {
         self.len
     }
 
+    /// Whether each row has a value, and has it here.
+    fn is_final(&self) -> bool {
+        let elsewhere = matches!(self.data, Data::Runs { .. } | Data::Dictionary { .. } | Data::Null);
+        !elsewhere && self.validity.is_none()
+    }
+
     fn is_valid(&self, row: usize) -> bool {
         self.validity.is_none_or(|bits| bit(bits, row))
     }
@@ -289,12 +420,12 @@ impl<'s> Column<'s> {
                     let Some(key) = keys.int(row) else { return Ok(None) };
                     let found = usize::try_from(key).ok().and_then(|key| values.get(key));
                     let Some((_, part, at)) = found else {
-                        return Err(malformed(format!("arrow/ipc: key {key} points outside its dictionary")));
+                        return Err(no_key(key));
                     };
                     (column, row) = (part, at);
                 }
                 Data::Null => return Ok(None),
-                _ if row >= column.len => return Err(malformed(format!("arrow/ipc: there is no row {row}"))),
+                _ if row >= column.len => return Err(no_row(row)),
                 _ => return Ok(column.is_valid(row).then_some(At { column, row })),
             }
         }
@@ -401,7 +532,7 @@ impl<'c, 's> At<'c, 's> {
             _ => return Err(malformed("arrow/ipc: a column of lists has none")),
         };
         if start > end || end > child.len {
-            return Err(malformed(format!("arrow/ipc: list {row} reaches past its values")));
+            return Err(past(row));
         }
         Ok((start..end, child))
     }

@@ -60,13 +60,20 @@ impl<'s> Dictionary<'s> {
             limits.labels,
             limits.samples,
         ];
+        // by number of a field
+        let mut table_of = [usize::MAX; 16];
+        for (ix, &number) in numbers.iter().enumerate().filter(|(_, number)| **number != 0) {
+            table_of[number as usize] = ix;
+        }
         for message in messages {
             let mut fields = Fields::of(message);
             while let Some((field, value)) = fields.next()? {
                 let Value::Bytes(entry) = value else { continue };
-                if let Some(ix) = numbers.iter().position(|&number| number == field) {
-                    within("entries of a table", tables[ix].len() + 1, bounds[ix])?;
-                    tables[ix].push(entry);
+                if let Some(&ix) = table_of.get(field as usize)
+                    && let Some(table) = tables.get_mut(ix)
+                {
+                    within("entries of a table", table.len() + 1, bounds[ix])?;
+                    table.push(entry);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use profile::dictionary::Line;
 use profile::{Batch, Labels, NONE, Profiles, Samples, Stream, ValueType};
 
 use super::attributes::{is_label, label_name, trimmed};
@@ -9,8 +10,8 @@ use super::dictionary::{Dictionary, Scalar};
 use super::layout::SampleFields;
 use super::wire::{Fields, Value, fixed64s, varints};
 use super::{EARLIEST, malformed};
-use crate::demangle::demangled;
 use crate::error::IngestError;
+use crate::shared::{Shared, Text};
 use crate::tables::{Map, Memo, SampleLabel, Tables, relative, within};
 
 /// Attributes that name a binary, the best first (semantic conventions, `process.executable.build_id.*`).
@@ -29,7 +30,8 @@ fn refused(what: impl std::fmt::Display) -> IngestError {
 /// A dictionary and what its entries have become.
 pub(super) struct Source<'s> {
     pub(super) dictionary: Dictionary<'s>,
-    strings: Memo,
+    /// Hashes of those that were asked for; 0 stands for the others.
+    strings: Vec<u128>,
     /// Each with its range.
     mappings: Vec<Option<(u32, [u64; 3])>>,
     functions: Memo,
@@ -46,14 +48,14 @@ pub(super) struct Source<'s> {
     names: Map<String, u32>,
     scratch: Vec<u64>,
     /// Of one location and of one stack, to be made.
-    lines: Vec<(u32, i64, i64)>,
+    lines: Vec<Line>,
     frames: Vec<u32>,
 }
 
 impl<'s> Source<'s> {
     pub(super) fn new(dictionary: Dictionary<'s>) -> Self {
         Self {
-            strings: Memo::new(dictionary.strings.len()),
+            strings: vec![0; dictionary.strings.len()],
             mappings: vec![None; dictionary.mappings.len()],
             functions: Memo::new(dictionary.functions.len()),
             locations: Memo::new(dictionary.locations.len()),
@@ -69,16 +71,21 @@ impl<'s> Source<'s> {
         }
     }
 
-    fn string(&mut self, tables: &mut Tables<'s>, ix: usize, what: &str) -> Result<u32, IngestError> {
-        if let Some(text) = self.strings.get(ix) {
-            return Ok(text);
+    #[inline]
+    fn text(&mut self, tables: &mut Shared<'s>, ix: usize, what: &str) -> Result<Text<'s>, IngestError> {
+        let bytes = self.dictionary.string(ix, what)?;
+        match self.strings.get(ix) {
+            Some(0) | None => {}
+            Some(hash) => return Ok(Text::known(*hash, bytes)),
         }
-        let text = tables.new_string(self.dictionary.string(ix, what)?)?;
-        self.strings.set(ix, text);
+        let text = tables.text(bytes)?;
+        if let Some(hash) = self.strings.get_mut(ix) {
+            *hash = text.hash();
+        }
         Ok(text)
     }
 
-    fn mapping(&mut self, tables: &mut Tables<'s>, ix: usize) -> Result<(u32, [u64; 3]), IngestError> {
+    fn mapping(&mut self, tables: &mut Shared<'s>, ix: usize) -> Result<(u32, [u64; 3]), IngestError> {
         let outside =
             || malformed(format!("invalid request: invalid dictionary: location mapping index {ix} out of bounds"));
         if let Some(&Some(known)) = self.mappings.get(ix) {
@@ -108,14 +115,14 @@ impl<'s> Source<'s> {
                 build_id = Some((rank, text));
             }
         }
-        let file = self.string(tables, file, "mapping filename")?;
-        let build_id = tables.string(build_id.map_or(&[], |(_, text)| text))?;
-        let mapping = if (file, build_id) == (0, 0) { NONE } else { tables.mapping(file, build_id, range)? };
+        let file = self.text(tables, file, "mapping filename")?;
+        let build_id = tables.text(build_id.map_or(&[], |(_, text)| text))?;
+        let mapping = tables.mapping(file, build_id, range)?;
         self.mappings[ix] = Some((mapping, range));
         Ok((mapping, range))
     }
 
-    fn function(&mut self, tables: &mut Tables<'s>, ix: usize, line: usize) -> Result<u32, IngestError> {
+    fn function(&mut self, tables: &mut Shared<'s>, ix: usize, line: usize) -> Result<u32, IngestError> {
         if ix == 0 && self.dictionary.layout.has_stack_table() {
             return Ok(NONE);
         }
@@ -134,26 +141,24 @@ impl<'s> Source<'s> {
                 _ => {}
             }
         }
-        let [name, system_name, filename] = texts;
-        let system_bytes = self.dictionary.string(system_name, "function system name")?;
-        let system_name = self.string(tables, system_name, "function system name")?;
-        let filename = self.string(tables, filename, "function filename")?;
-        let name = match self.dictionary.string(name, "function name")? {
-            [] => match demangled(system_bytes) {
-                std::borrow::Cow::Borrowed(_) => system_name,
-                std::borrow::Cow::Owned(name) => tables.new_string(&name)?,
-            },
-            _ => self.string(tables, name, "function name")?,
-        };
-        let function = tables.function(name, system_name, filename, start_line)?;
+        let [name, system_name, file] = texts;
+        let system_name = self.text(tables, system_name, "function system name")?;
+        let file = self.text(tables, file, "function filename")?;
+        let name = self.text(tables, name, "function name")?;
+        let function = tables.function([name, system_name, file], start_line)?;
         self.functions.set(ix, function);
         Ok(function)
     }
 
-    fn location(&mut self, tables: &mut Tables<'s>, ix: usize, position: usize) -> Result<u32, IngestError> {
-        if let Some(location) = self.locations.get(ix) {
-            return Ok(location);
+    #[inline(always)]
+    fn location(&mut self, tables: &mut Shared<'s>, ix: usize, position: usize) -> Result<u32, IngestError> {
+        match self.locations.get(ix) {
+            Some(location) => Ok(location),
+            None => self.new_location(tables, ix, position),
         }
+    }
+
+    fn new_location(&mut self, tables: &mut Shared<'s>, ix: usize, position: usize) -> Result<u32, IngestError> {
         let defect = "invalid request: invalid dictionary: stack location index";
         let outside = || malformed(format!("{defect} {} out of bounds at position {position}", ix as i32));
         let message = *self.dictionary.locations.get(ix).ok_or_else(outside)?;
@@ -176,7 +181,7 @@ impl<'s> Source<'s> {
                         }
                     }
                     let function = self.function(tables, Value::Varint(parts[0]).index(), lines.len())?;
-                    lines.push((function, parts[1] as i64, parts[2] as i64));
+                    lines.push(Line { function, line: parts[1] as i64, column: parts[2] as i64 });
                 }
                 _ => {}
             }
@@ -188,8 +193,8 @@ impl<'s> Source<'s> {
             Some(ix) => self.mapping(tables, ix)?,
             None => (NONE, [0; 3]),
         };
-        for &(function, line, column) in &lines {
-            tables.line(function, line, column)?;
+        for &line in &lines {
+            tables.line(line)?;
         }
         self.lines = lines;
         let location = tables.location(mapping, relative(address, range))?;
@@ -197,7 +202,7 @@ impl<'s> Source<'s> {
         Ok(location)
     }
 
-    fn stack_of(&mut self, tables: &mut Tables<'s>, indices: &[u64]) -> Result<u32, IngestError> {
+    fn stack_of(&mut self, tables: &mut Shared<'s>, indices: &[u64]) -> Result<u32, IngestError> {
         within("frames of one stack", indices.len(), tables.limits.stack_depth)?;
         let mut locations = std::mem::take(&mut self.frames);
         locations.clear();
@@ -210,7 +215,7 @@ impl<'s> Source<'s> {
     }
 
     /// The stack of the table's entry `ix`.
-    fn stack(&mut self, tables: &mut Tables<'s>, ix: usize) -> Result<u32, IngestError> {
+    fn stack(&mut self, tables: &mut Shared<'s>, ix: usize) -> Result<u32, IngestError> {
         if let Some(stack) = self.stacks.get(ix) {
             return Ok(stack);
         }
@@ -231,7 +236,7 @@ impl<'s> Source<'s> {
     }
 
     /// The stack of a run of the profile's `locations`.
-    fn run(&mut self, tables: &mut Tables<'s>, run: [usize; 2], locations: &[u64]) -> Result<u32, IngestError> {
+    fn run(&mut self, tables: &mut Shared<'s>, run: [usize; 2], locations: &[u64]) -> Result<u32, IngestError> {
         let [start, len] = run;
         let range = start..start.saturating_add(len);
         if let Some(&stack) = self.runs.get(&range) {
@@ -243,17 +248,17 @@ impl<'s> Source<'s> {
         Ok(stack)
     }
 
-    fn name(&mut self, tables: &mut Tables<'s>, name: &str) -> Result<u32, IngestError> {
+    fn name(&mut self, tables: &mut Shared<'s>, name: &str) -> Result<u32, IngestError> {
         if let Some(&ix) = self.names.get(name) {
             return Ok(ix);
         }
-        let ix = tables.new_string(name.as_bytes())?;
+        let ix = tables.own.new_string(name.as_bytes())?;
         self.names.insert(name.to_owned(), ix);
         Ok(ix)
     }
 
     /// From here on every label set has these numbers too.
-    fn set_numbers(&mut self, tables: &mut Tables<'s>, numbers: &[(String, i64, String)]) -> Result<(), IngestError> {
+    fn set_numbers(&mut self, tables: &mut Shared<'s>, numbers: &[(String, i64, String)]) -> Result<(), IngestError> {
         let mut rows = Vec::with_capacity(numbers.len());
         for (name, number, unit) in numbers {
             rows.push((self.name(tables, name)?, 0, *number, self.name(tables, unit)?));
@@ -268,7 +273,7 @@ impl<'s> Source<'s> {
     /// `packed`: indices of attributes; `link`: of a link.
     fn label_set(
         &mut self,
-        tables: &mut Tables<'s>,
+        tables: &mut Shared<'s>,
         key: &mut Vec<u8>,
         link: Option<usize>,
     ) -> Result<u32, IngestError> {
@@ -295,9 +300,9 @@ impl<'s> Source<'s> {
             let row = match attribute.value {
                 Scalar::Text(text) => match trimmed(text) {
                     [] => continue,
-                    text => (self.name(tables, &name)?, tables.string(text)?, 0, 0),
+                    text => (self.name(tables, &name)?, tables.own.string(text)?, 0, 0),
                 },
-                Scalar::Int(number) => (self.name(tables, &name)?, 0, number, tables.string(attribute.unit)?),
+                Scalar::Int(number) => (self.name(tables, &name)?, 0, number, tables.own.string(attribute.unit)?),
                 Scalar::Other | Scalar::Missing => continue,
             };
             // the sample knows better than its profile; of the same key twice the first stands
@@ -316,12 +321,12 @@ impl<'s> Source<'s> {
                     let text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
                     let name = self.name(tables, name)?;
                     rows.retain(|row| row.0 != name);
-                    rows.push((name, tables.new_string(text.as_bytes())?, 0, 0));
+                    rows.push((name, tables.own.new_string(text.as_bytes())?, 0, 0));
                 }
             }
         }
         rows.sort_unstable();
-        let set = tables.label_set(&rows)?;
+        let set = tables.own.label_set(&rows)?;
         within("label sets", self.sets.len() + 1, tables.limits.samples)?;
         self.sets.insert(key.clone(), set);
         Ok(set)
@@ -494,7 +499,7 @@ impl Rows {
     pub(super) fn profile<'s>(
         &mut self,
         source: &mut Source<'s>,
-        tables: &mut Tables<'s>,
+        tables: &mut Shared<'s>,
         message: &'s [u8],
         series: Series,
         receive_time: i64,
@@ -538,7 +543,7 @@ impl Rows {
     fn values<'s>(
         &mut self,
         source: &mut Source<'s>,
-        tables: &mut Tables<'s>,
+        tables: &mut Shared<'s>,
         message: &'s [u8],
         header: &Header,
         [value, count]: [usize; 2],

@@ -4,6 +4,7 @@ use profile::{Batch, Labels, Profiles, Samples, Stream, ValueType};
 
 use crate::arrow::{Column, Cursor, Record, malformed};
 use crate::error::IngestError;
+use crate::shared::Shared;
 use crate::tables::{Map, SampleLabel, Tables, within};
 
 /// Columns that say what kind of sample a row is, in the order of [`Group`].
@@ -97,7 +98,7 @@ impl<'c, 's> Run<'c, 's> {
     }
 
     /// The text at `row` as a row of `tables`' strings; 0 for null.
-    fn text(&mut self, tables: &mut Tables<'s>, row: usize) -> Result<u32, IngestError> {
+    fn text(&mut self, tables: &mut Shared<'s>, row: usize) -> Result<u32, IngestError> {
         if row >= self.end {
             let (at, end) = self.column.run_at(row, &mut self.cursor)?;
             self.end = end;
@@ -106,7 +107,7 @@ impl<'c, 's> Run<'c, 's> {
                 Some(at) => match self.known.get(&at.place()) {
                     Some(&text) => text,
                     None => {
-                        let text = tables.string(at.text()?)?;
+                        let text = tables.own.string(at.text()?)?;
                         self.known.insert(at.place(), text);
                         text
                     }
@@ -127,14 +128,14 @@ impl Rows {
         &mut self,
         record: &'c Record<'s>,
         columns: &Columns<'c, 's>,
-        tables: &mut Tables<'s>,
+        tables: &mut Shared<'s>,
         receive_time: i64,
-        mut stack: impl FnMut(&mut Tables<'s>, usize) -> Result<u32, IngestError>,
+        mut stack: impl FnMut(&mut Shared<'s>, usize) -> Result<u32, IngestError>,
     ) -> Result<(), IngestError> {
         within("labels of one sample", columns.labels.len(), tables.limits.sample_labels)?;
         if self.label_names.is_empty() {
             for (name, _) in &columns.labels {
-                let name = tables.string(name.as_bytes())?;
+                let name = tables.own.string(name.as_bytes())?;
                 self.label_names.push(name);
             }
         }

@@ -12,11 +12,13 @@
 //!
 //! Numbers are LEB128; those with a sign have it in the lowest bit. A text is its length and its bytes.
 
-use profile::{Batch, NONE};
+use profile::dictionary::{Entries, Line};
+use profile::{NONE, Symbols};
 
 use super::malformed;
 use crate::error::IngestError;
-use crate::tables::{Map, Tables, within};
+use crate::shared::Shared;
+use crate::tables::{Map, within};
 
 /// What agents name a stack by: others are never kept.
 pub(super) type Id = [u8; 16];
@@ -77,18 +79,17 @@ impl<Location: Eq + std::hash::Hash> Writer<Location> {
     }
 }
 
-/// Stacks of a batch, as a list.
-pub(super) fn of_batch(batch: &Batch, stacks: &[(Id, u32)]) -> Vec<u8> {
+/// Rows of a dictionary's stacks, as a list.
+pub(super) fn of_rows(entries: &Entries, stacks: &[(Id, u32)]) -> Vec<u8> {
     let mut writer = Writer::default();
     for (id, stack) in stacks {
-        let frames = batch.stacks.get(*stack).iter().copied();
-        writer.stack(id, frames, |&location, body| put_location(batch, location, body));
+        let frames = entries.stacks().get(*stack).iter().copied();
+        writer.stack(id, frames, |&location, body| put_location(entries.symbols(), location, body));
     }
     writer.finish()
 }
 
-fn put_location(batch: &Batch, location: u32, body: &mut Vec<u8>) {
-    let symbols = &batch.symbols;
+fn put_location(symbols: &Symbols, location: u32, body: &mut Vec<u8>) {
     let text = |ix: u32| symbols.strings.get(ix);
     put(body, symbols.locations.address[location as usize]);
     let (file, build_id) = match symbols.locations.mapping[location as usize] {
@@ -170,28 +171,25 @@ impl Listed<'_> {
     }
 }
 
-/// A location of a list as a row of `tables`.
-pub(super) fn read_location<'a>(tables: &mut Tables<'a>, body: &'a [u8]) -> Result<u32, IngestError> {
+/// A location of a list as one of `tables`.
+pub(super) fn read_location<'a>(tables: &mut Shared<'a>, body: &'a [u8]) -> Result<u32, IngestError> {
     let mut reader = Reader(body);
     let address = reader.number()?;
-    let file = tables.string(reader.text()?)?;
-    let build_id = tables.string(reader.text()?)?;
-    let mapping = if (file, build_id) == (0, 0) { NONE } else { tables.mapping(file, build_id, [0; 3])? };
+    let (file, build_id) = (tables.text(reader.text()?)?, tables.text(reader.text()?)?);
+    let mapping = tables.mapping(file, build_id, [0; 3])?;
     let lines = reader.count(3)?;
     within("lines of one location", lines, tables.limits.stack_depth)?;
     for _ in 0..lines {
         let function = match reader.number()? {
             0 => NONE,
             1 => {
-                let name = tables.string(reader.text()?)?;
-                let system_name = tables.string(reader.text()?)?;
-                let file = tables.string(reader.text()?)?;
-                tables.function(name, system_name, file, reader.signed()?)?
+                let mut text = || tables.text(reader.text()?);
+                let texts = [text()?, text()?, text()?];
+                tables.function(texts, reader.signed()?)?
             }
             _ => return Err(torn()),
         };
-        let (line, column) = (reader.signed()?, reader.signed()?);
-        tables.line(function, line, column)?;
+        tables.line(Line { function, line: reader.signed()?, column: reader.signed()? })?;
     }
     if !reader.0.is_empty() {
         return Err(torn());

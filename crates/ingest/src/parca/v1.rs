@@ -18,7 +18,8 @@ use super::stack_list::{self, Id, List};
 use super::{VERSION_KEY, malformed};
 use crate::arrow::{Record, Stream};
 use crate::error::{IngestError, IngestErrorKind};
-use crate::tables::{Map, Memo, Tables, within};
+use crate::shared::{Dictionaries, Shared};
+use crate::tables::{Map, Memo, within};
 
 /// A stack's ID is 16 bytes; nobody needs longer ones.
 const ID_BYTES_MAX: usize = 256;
@@ -117,10 +118,11 @@ pub fn write(
     payload: &[u8],
     receive_time: i64,
     limits: &Limits,
+    dictionaries: &Dictionaries,
     sent: Option<&mut Vec<u8>>,
 ) -> Result<Batch, IngestError> {
     let (samples, locations) = split(payload)?;
-    decode(samples, locations, &[], receive_time, limits, sent)
+    decode(samples, locations, &[], receive_time, limits, dictionaries, sent)
 }
 
 /// The same of what [`join_with_known`] made. Of a stack that was sent, though it was known, what was sent counts.
@@ -128,11 +130,12 @@ pub fn write_with_known(
     payload: &[u8],
     receive_time: i64,
     limits: &Limits,
+    dictionaries: &Dictionaries,
     sent: Option<&mut Vec<u8>>,
 ) -> Result<Batch, IngestError> {
     let (samples, rest) = take_part(payload)?;
     let (locations, list) = take_part(rest)?;
-    decode(samples, locations, list, receive_time, limits, sent)
+    decode(samples, locations, list, receive_time, limits, dictionaries, sent)
 }
 
 fn decode(
@@ -141,6 +144,7 @@ fn decode(
     list: &[u8],
     receive_time: i64,
     limits: &Limits,
+    dictionaries: &Dictionaries,
     sent: Option<&mut Vec<u8>>,
 ) -> Result<Batch, IngestError> {
     let samples = open(samples, limits)?;
@@ -153,7 +157,7 @@ fn decode(
     let known: Map<&[u8], &stack_list::Listed<'_>> = list.stacks.iter().map(|stack| (&stack.id[..], stack)).collect();
     let mut known_locations = Memo::new(list.locations.len());
 
-    let mut tables = Tables::new(limits);
+    let mut tables = Shared::new(limits, dictionaries);
     let mut rows = Rows::default();
     let mut frames = Frames::default();
     let mut made: Map<&[u8], u32> = Map::default();
@@ -207,9 +211,10 @@ fn decode(
             Ok(stack)
         })?;
     }
-    let batch = rows.into_batch(tables)?;
-    if let Some(sent) = sent {
-        *sent = stack_list::of_batch(&batch, &complete);
+    let (batch, stacks) = tables.into_batch(|own| rows.into_batch(own))?;
+    if let (Some(sent), Some(dictionary)) = (sent, &batch.dictionary) {
+        complete.iter_mut().for_each(|(_, stack)| *stack = stacks[*stack as usize]);
+        *sent = stack_list::of_rows(&dictionary.lock(), &complete);
     }
     Ok(batch)
 }

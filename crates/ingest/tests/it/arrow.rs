@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ingest::{Batch, IngestError, IngestErrorKind, stamped_limits, v1};
+use ingest::{Batch, Dictionaries, IngestError, IngestErrorKind, stamped_limits, v1};
 use profile::NONE;
 use serde_json::Value;
 
@@ -72,11 +72,13 @@ fn recorded(id: &str) -> Stacks {
 
 fn write_v1(samples: &[u8], locations: &[u8]) -> Result<Batch, IngestError> {
     v1::ask(samples, &stamped_limits(), v1::nothing_known)?;
-    v1::write(&v1::join(samples, locations), RECEIVED, &stamped_limits(), None)
+    let (payload, dictionaries) = (v1::join(samples, locations), Dictionaries::default());
+    v1::write(&payload, RECEIVED, &stamped_limits(), &dictionaries, None).map(Batch::without_dictionary)
 }
 
 fn write_v2(message: &[u8]) -> Result<Batch, IngestError> {
-    ingest::write_arrow(message, RECEIVED, &stamped_limits())
+    let dictionaries = Dictionaries::default();
+    ingest::write_arrow(message, RECEIVED, &stamped_limits(), &dictionaries).map(Batch::without_dictionary)
 }
 
 #[test]
@@ -213,4 +215,30 @@ fn a_message_that_is_cut_off_or_harmed_anywhere_is_refused_or_sound() {
             batch.check().unwrap_or_else(|defect| panic!("v1 locations, round {round}: {defect}"));
         }
     }
+}
+
+/// What is in a dictionary already makes no difference: neither to what a message says nor to whether it is taken.
+#[test]
+fn a_message_says_the_same_and_fares_the_same_whatever_came_before_it() {
+    let files = ["v2_cpu.arrow", "v2_two_batches.arrow"];
+    let shared = Dictionaries::default();
+    let small = ingest::Limits { strings: 30, locations: 9, frames: 40, ..stamped_limits() };
+    let mut refused = 0;
+    for round in 0..3 {
+        for file in files {
+            let message = input(file);
+            let alone = write_v2(&message).expect("a sound message");
+            let among = ingest::write_arrow(&message, RECEIVED, &stamped_limits(), &shared).expect("a sound message");
+            let kind = |batch: &Batch| batch.streams[0].profile_type(0).to_string();
+            assert_eq!(kind(&among), kind(&alone));
+            let among = among.without_dictionary();
+            assert_eq!(stacks(&among, &kind(&among), false), stacks(&alone, &kind(&alone), false), "{file}, {round}");
+            let fresh = ingest::write_arrow(&message, RECEIVED, &small, &Dictionaries::default());
+            let known = ingest::write_arrow(&message, RECEIVED, &small, &shared);
+            refused += usize::from(fresh.is_err());
+            assert_eq!(fresh.map_err(|error| error.to_string()).err(), known.map_err(|error| error.to_string()).err());
+        }
+    }
+    assert!(refused > 0, "the small limits are met");
+    assert!(shared.bytes() > 0 && Dictionaries::default().bytes() == 0);
 }

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{Field, Schema};
 use arrow::ipc::writer::StreamWriter;
-use ingest::{Batch, stamped_limits, v1};
+use ingest::{Batch, Dictionaries, IngestError, stamped_limits, v1};
 use profile::NONE;
 use proptest::prelude::*;
 
@@ -156,6 +156,15 @@ fn asked_for(question: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A server's half of a write, as the server does it: what it would log, and how many stacks it asked for.
+fn write_v1(payload: &[u8], list: Option<&mut Vec<u8>>) -> Result<Batch, IngestError> {
+    v1::write(payload, RECEIVED, &stamped_limits(), &Dictionaries::default(), list).map(Batch::without_dictionary)
+}
+
+fn write_known(payload: &[u8], list: Option<&mut Vec<u8>>) -> Result<Batch, IngestError> {
+    let dictionaries = Dictionaries::default();
+    v1::write_with_known(payload, RECEIVED, &stamped_limits(), &dictionaries, list).map(Batch::without_dictionary)
+}
+
 fn write(known: &mut v1::Known, scope: u64, stacks: &Stacks, rows: &[(u8, i64)], now: i64) -> (Batch, Vec<u8>) {
     let samples = samples(rows);
     let limits = stamped_limits();
@@ -170,8 +179,8 @@ fn write(known: &mut v1::Known, scope: u64, stacks: &Stacks, rows: &[(u8, i64)],
         false => v1::join_with_known(&samples, &sent, &asked.list),
     };
     let decode = |list: Option<&mut Vec<u8>>| match asked.list.is_empty() {
-        true => v1::write(&payload, RECEIVED, &limits, list),
-        false => v1::write_with_known(&payload, RECEIVED, &limits, list),
+        true => write_v1(&payload, list),
+        false => write_known(&payload, list),
     };
     let batch = decode(Some(&mut list)).expect("a sound write");
     known.learn(scope, &list, now).expect("our own list");
@@ -183,7 +192,7 @@ fn write(known: &mut v1::Known, scope: u64, stacks: &Stacks, rows: &[(u8, i64)],
 fn plainly(stacks: &Stacks, rows: &[(u8, i64)]) -> Batch {
     let ids: Vec<u8> = stacks.keys().copied().collect();
     let payload = v1::join(&samples(rows), &locations(stacks, &ids));
-    v1::write(&payload, RECEIVED, &stamped_limits(), None).expect("a sound write")
+    write_v1(&payload, None).expect("a sound write")
 }
 
 #[test]
@@ -194,14 +203,14 @@ fn stacks_that_were_sent_once_are_asked_for_no_more_and_the_record_has_them_stil
     let first = v1::ask(&samples, &limits, |ids| known.find(SCOPE, ids, 1, 1 << 20)).expect("sound samples");
     assert_eq!((asked_for(&first.question).len(), first.known, first.list.len()), (6, 0, 0));
     let mut list = Vec::new();
-    let plain = v1::write(&v1::join(&samples, &locations), RECEIVED, &limits, Some(&mut list)).expect("a sound write");
+    let plain = write_v1(&v1::join(&samples, &locations), Some(&mut list)).expect("a sound write");
     known.learn(SCOPE, &list, 1).expect("our own list");
     let second = v1::ask(&samples, &limits, |ids| known.find(SCOPE, ids, 2, 1 << 20)).expect("sound samples");
     assert_eq!((asked_for(&second.question).len(), second.known, second.unknown), (0, 6, 0));
     // the answer of an agent that is asked for nothing, as its library writes it
     let nothing = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/arrow/v1_no_locations.arrow"));
     let record = v1::join_with_known(&samples, &nothing.expect("a file"), &second.list);
-    let again = v1::write_with_known(&record, RECEIVED, &limits, None).expect("a sound record");
+    let again = write_known(&record, None).expect("a sound record");
     assert_eq!(told(&again), told(&plain));
     println!("stacks: {} bytes as sent, {} as kept", locations.len(), second.list.len());
     // another sender has sent none of them
@@ -230,7 +239,7 @@ fn of_a_stack_that_is_sent_though_it_was_known_what_was_sent_counts() {
     let limits = stamped_limits();
     let asked = v1::ask(&samples, &limits, |ids| known.find(SCOPE, ids, 2, 1 << 20)).expect("sound samples");
     let record = v1::join_with_known(&samples, &locations(&after, &[5]), &asked.list);
-    let batch = v1::write_with_known(&record, RECEIVED, &limits, None).expect("a sound record");
+    let batch = write_known(&record, None).expect("a sound record");
     assert_eq!(told(&batch), told(&plainly(&after, &[(5, 3)])));
 }
 

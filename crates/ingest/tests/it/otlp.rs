@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use ingest::{Batch, IngestErrorKind, Otlp, otlp, stamped_limits};
+use ingest::{Batch, Dictionaries, IngestError, IngestErrorKind, Otlp, otlp, stamped_limits};
 
 use crate::{RECEIVED, harmed, input};
 
@@ -24,8 +24,13 @@ fn payload(file: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn decoded(bytes: &[u8]) -> Result<Otlp, IngestError> {
+    otlp(bytes, RECEIVED, &stamped_limits(), &Dictionaries::default())
+}
+
 fn read(bytes: &[u8]) -> Otlp {
-    let read = otlp(bytes, RECEIVED, &stamped_limits()).unwrap_or_else(|error| panic!("{error}"));
+    let mut read = decoded(bytes).unwrap_or_else(|error| panic!("{error}"));
+    read.batch = read.batch.without_dictionary();
     read.batch.check().unwrap_or_else(|defect| panic!("{defect}"));
     read
 }
@@ -149,7 +154,7 @@ fn a_bad_profile_is_counted_and_the_others_are_kept() {
     assert_eq!(batch.samples.values, [5, 5]);
     assert_eq!(rejected, 1);
     assert_eq!(reason, "invalid request: invalid profile: sample stack index 9 out of bounds");
-    let error = otlp(&request(&[bad]), RECEIVED, &stamped_limits()).expect_err("nothing of it is sound");
+    let error = decoded(&request(&[bad])).expect_err("nothing of it is sound");
     assert_eq!((error.kind, error.message), (IngestErrorKind::InvalidArgument, reason));
 }
 
@@ -172,7 +177,7 @@ fn a_request_that_is_cut_off_or_harmed_anywhere_is_refused_or_sound() {
         let bytes = payload(file);
         let cut = (0..bytes.len()).map(|end| bytes[..end].to_vec());
         for (round, harmed) in cut.chain(harmed(&bytes, 2_000)).enumerate() {
-            if let Ok(read) = otlp(&harmed, RECEIVED, &stamped_limits()) {
+            if let Ok(read) = decoded(&harmed) {
                 read.batch.check().unwrap_or_else(|defect| panic!("{file}, round {round}: {defect}"));
                 sound += 1;
             }

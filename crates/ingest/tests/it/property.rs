@@ -1,6 +1,6 @@
 //! What must hold of any bytes. The fuzz targets and a test ask the same.
 
-use ingest::{Batch, IngestError, Limits, stamped_limits, v1};
+use ingest::{Batch, Dictionaries, IngestError, Limits, stamped_limits, v1};
 
 /// Small, so that the limits are met too.
 fn limits() -> Limits {
@@ -25,6 +25,8 @@ fn limits() -> Limits {
 fn sound(decoded: Result<Batch, IngestError>) -> bool {
     let Ok(batch) = decoded else { return false };
     batch.check().unwrap_or_else(|defect| panic!("{defect}"));
+    let batch = batch.without_dictionary();
+    batch.check().unwrap_or_else(|defect| panic!("on its own: {defect}"));
     let limits = limits();
     assert!(batch.samples.stack.len() <= limits.samples && batch.stacks.locations.len() <= limits.frames);
     assert!(batch.symbols.locations.len() <= limits.locations && batch.symbols.strings.len() <= limits.strings + 1);
@@ -33,7 +35,7 @@ fn sound(decoded: Result<Batch, IngestError>) -> bool {
 
 /// The IPC stream of `WriteArrow`.
 pub fn write_arrow(bytes: &[u8]) -> bool {
-    sound(ingest::write_arrow(bytes, 1, &limits()))
+    sound(ingest::write_arrow(bytes, 1, &limits(), &Dictionaries::default()))
 }
 
 /// Samples and locations as `v1::join` lays them out.
@@ -41,7 +43,7 @@ pub fn write_v1(bytes: &[u8]) -> bool {
     // the question is asked of the samples alone
     let _ = v1::ask(bytes.get(8..).unwrap_or_default(), &limits(), v1::nothing_known);
     let mut sent = Vec::new();
-    let taken = sound(v1::write(bytes, 1, &limits(), Some(&mut sent)));
+    let taken = sound(v1::write(bytes, 1, &limits(), &Dictionaries::default(), Some(&mut sent)));
     v1::Known::new(1 << 16).learn(1, &sent, 1).expect("our own list");
     taken
 }
@@ -49,12 +51,12 @@ pub fn write_v1(bytes: &[u8]) -> bool {
 /// Samples, locations and known stacks as `v1::join_with_known` lays them out; the last eighth of the bytes is a list too.
 pub fn write_v1_known(bytes: &[u8]) -> bool {
     let _ = v1::Known::new(1 << 16).learn(1, &bytes[bytes.len() - bytes.len() / 8..], 1);
-    sound(v1::write_with_known(bytes, 1, &limits(), None))
+    sound(v1::write_with_known(bytes, 1, &limits(), &Dictionaries::default(), None))
 }
 
 /// An export request.
 pub fn otlp(bytes: &[u8]) -> bool {
-    sound(ingest::otlp(bytes, 1, &limits()).map(|otlp| otlp.batch))
+    sound(ingest::otlp(bytes, 1, &limits(), &Dictionaries::default()).map(|otlp| otlp.batch))
 }
 
 /// A block of a Parca's bucket. Whether something of it was read.

@@ -146,6 +146,9 @@ impl Batch {
         if let Some(row) = (0..of.len()).find(|&row| of.time[row] > of.time_max[row]) {
             return Err(BatchDefect { column: "profiles.time_max", row, what: "is before the profile's time" });
         }
+        if self.dictionary.is_some() && !(of.mapping_ranges.is_empty() && of.extras.is_empty()) {
+            return Err(BatchDefect { column: "profiles", row: 0, what: "have ranges or extras beside a dictionary" });
+        }
         let mappings = self.symbols.mappings.len();
         if let Some(row) = of.mapping_ranges.iter().position(|range| range.mapping as usize >= mappings) {
             return Err(BatchDefect { column: "profiles.mapping_ranges", row, what: "points past its table" });
@@ -173,7 +176,8 @@ impl Batch {
             return Err(BatchDefect { column: "streams", row: 0, what: "has no sample type or too many" });
         }
         as_long("samples.values", samples.values.len(), samples.stack.len() * width)?;
-        below("samples.stack", &samples.stack, self.stacks.len())?;
+        let stacks = self.dictionary.as_ref().map_or(self.stacks.len(), |dictionary| dictionary.stack_count());
+        below("samples.stack", &samples.stack, stacks)?;
         if !samples.label_set.is_empty() {
             as_long("samples.label_set", samples.label_set.len(), samples.stack.len())?;
             below("samples.label_set", &samples.label_set, self.label_sets.len())?;

@@ -4,12 +4,13 @@
 //! location is new one per function and string; then one hash and one probe per stack. A known profile
 //! costs its hashes, its location probes and its stack probes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use profile::{Batch, LabelSets, MappingRange, NONE, Strings, Symbols};
+use foldhash::fast::RandomState;
+use profile::content::{Domain, HashKey, Table};
+use profile::{Batch, Dictionary, LabelSets, MappingRange, NONE, Strings, Symbols};
 
-use super::hash::{Domain, HashKey};
-use super::table::Table;
 use crate::part::{PartLabelSets, PartSymbols};
 
 /// Stands for an absent mapping or function within a hash.
@@ -96,6 +97,21 @@ pub(crate) struct Interner {
     stacks: Table,
     label_strings: Table,
     label_set_ids: Table,
+    /// The one used last is the first.
+    named: Vec<Named>,
+}
+
+/// Dictionaries that a partition has names for: as many as decoders take turns with.
+const NAMED_MAX: usize = 4;
+
+type Names = HashMap<u32, u32, RandomState>;
+
+/// What the rows of a dictionary that the partition has met are called in it.
+#[derive(Default)]
+struct Named {
+    dictionary: u64,
+    locations: Names,
+    stacks: Names,
 }
 
 impl Interner {
@@ -118,20 +134,32 @@ impl Interner {
             stacks: Table::default(),
             label_strings,
             label_set_ids,
+            named: Vec::new(),
         }
     }
 
     /// Whether `batch` would still be countable with `u32` if all of it were new.
     pub(crate) fn has_room(&self, batch: &Batch) -> bool {
-        let fits = |held: usize, new: usize| held as u64 + new as u64 + 1 < u64::from(u32::MAX);
         let PartSymbols { symbols, stacks } = &*self.symbols;
+        if let Some(dictionary) = &batch.dictionary {
+            // no row of it takes less than a byte
+            let new = usize::try_from(dictionary.bytes()).unwrap_or(usize::MAX);
+            let tables = [stacks.len(), stacks.locations.len(), symbols.lines.line.len(), symbols.strings.len()];
+            return tables.into_iter().all(|held| fits(held, new))
+                && fits(symbols.strings.bytes.len(), new.saturating_mul(3))
+                && self.has_room_for_label_sets(batch);
+        }
         // a replaced byte may take three
         fits(symbols.strings.bytes.len(), batch.symbols.strings.bytes.len().saturating_mul(3))
             && fits(symbols.strings.len(), batch.symbols.strings.len())
             && fits(symbols.lines.line.len(), batch.symbols.lines.line.len())
             && fits(stacks.locations.len(), batch.stacks.locations.len())
             && fits(stacks.len(), batch.stacks.len())
-            && fits(self.label_sets.strings.bytes.len(), batch.symbols.strings.bytes.len().saturating_mul(3))
+            && self.has_room_for_label_sets(batch)
+    }
+
+    fn has_room_for_label_sets(&self, batch: &Batch) -> bool {
+        fits(self.label_sets.strings.bytes.len(), batch.symbols.strings.bytes.len().saturating_mul(3))
             && fits(self.label_sets.sets.key.len(), batch.label_sets.key.len())
     }
 
@@ -171,7 +199,7 @@ impl Interner {
         for ix in 0..location_count {
             if ids.locations[ix] == NONE && wanted(&location_used, ix) {
                 changed = true;
-                ids.locations[ix] = self.add_location(batch, hashes, ix);
+                ids.locations[ix] = self.add_location(&batch.symbols, hashes, ix);
             }
         }
 
@@ -198,94 +226,163 @@ impl Interner {
             changed = true;
             run.clear();
             run.extend(batch.stacks.get(stack as u32).iter().map(|&location| location_ids[location as usize]));
-            let stacks = &mut Arc::make_mut(&mut self.symbols).stacks;
-            reserve(&mut stacks.locations, run.len());
-            reserve(&mut stacks.end, 1);
-            let id = stacks.push(&run);
-            self.stacks.insert(hash, id);
-            ids.stacks[stack] = id;
+            ids.stacks[stack] = self.add_stack(hash, &run);
         }
         changed
     }
 
-    fn add_location(&mut self, batch: &Batch, hashes: &Hashes, ix: usize) -> u32 {
+    /// The same of stacks that are rows of a dictionary: only those that the partition meets for the first time are looked at.
+    pub(crate) fn intern_named(
+        &mut self,
+        key: &HashKey,
+        dictionary: &Dictionary,
+        stacks: impl Iterator<Item = u32>,
+        hashes: &mut Hashes,
+        ids: &mut Ids,
+    ) -> bool {
+        let known = self.named.iter().position(|named| named.dictionary == dictionary.id());
+        let mut named = match known {
+            Some(ix) => self.named.remove(ix),
+            None => Named { dictionary: dictionary.id(), ..Named::default() },
+        };
+        if ids.stacks.len() < dictionary.stack_count() {
+            ids.stacks.resize(dictionary.stack_count(), NONE);
+        }
+        let mut missing = Vec::new();
+        for stack in stacks {
+            match named.stacks.get(&stack) {
+                Some(&id) => ids.stacks[stack as usize] = id,
+                None => missing.push(stack),
+            }
+        }
+        if !missing.is_empty() {
+            self.name(key, dictionary, &mut named, &mut missing, hashes);
+            for stack in &missing {
+                ids.stacks[*stack as usize] = named.stacks[stack];
+            }
+        }
+        self.named.truncate(NAMED_MAX - 1);
+        self.named.insert(0, named);
+        !missing.is_empty()
+    }
+
+    /// Gives names to stacks that have none.
+    fn name(
+        &mut self,
+        key: &HashKey,
+        dictionary: &Dictionary,
+        named: &mut Named,
+        stacks: &mut Vec<u32>,
+        hashes: &mut Hashes,
+    ) {
+        distinct(stacks);
+        let held = dictionary.lock();
+        let frames = stacks.iter().flat_map(|&stack| held.stacks().get(stack).iter().copied());
+        let mut new: Vec<u32> = frames.filter(|frame| !named.locations.contains_key(frame)).collect();
+        distinct(&mut new);
+        let symbols = held.excerpt(&new);
+        hashes.compute(key, &symbols);
+        for (ix, &row) in new.iter().enumerate() {
+            named.locations.insert(row, self.add_location(&symbols, hashes, ix));
+        }
+        let mut run = Vec::new();
+        for &stack in stacks.iter() {
+            run.clear();
+            run.extend(held.stacks().get(stack).iter().map(|location| named.locations[location]));
+            let hash = key.ids(Domain::Stack, run.iter().copied());
+            let known = self.stacks.find(hash);
+            named.stacks.insert(stack, known.unwrap_or_else(|| self.add_stack(hash, &run)));
+        }
+    }
+
+    /// A stack whose hash has no row.
+    fn add_stack(&mut self, hash: u128, run: &[u32]) -> u32 {
+        let stacks = &mut Arc::make_mut(&mut self.symbols).stacks;
+        reserve(&mut stacks.locations, run.len());
+        reserve(&mut stacks.end, 1);
+        let id = stacks.push(run);
+        self.stacks.insert(hash, id);
+        id
+    }
+
+    fn add_location(&mut self, from: &Symbols, hashes: &Hashes, ix: usize) -> u32 {
         let hash = hashes.locations[ix];
         if let Some(id) = self.locations.find(hash) {
             return id;
         }
-        let mapping = match batch.symbols.locations.mapping[ix] {
+        let mapping = match from.locations.mapping[ix] {
             NONE => NONE,
-            mapping => self.add_mapping(batch, hashes, mapping as usize),
+            mapping => self.add_mapping(from, hashes, mapping as usize),
         };
-        let run = batch.symbols.locations.lines(ix as u32);
+        let run = from.locations.lines(ix as u32);
         for line in run.clone() {
-            let function = match batch.symbols.lines.function[line] {
+            let function = match from.lines.function[line] {
                 NONE => NONE,
-                function => self.add_function(batch, hashes, function as usize),
+                function => self.add_function(from, hashes, function as usize),
             };
             let lines = &mut Arc::make_mut(&mut self.symbols).symbols.lines;
             lines.function.push(function);
-            lines.line.push(batch.symbols.lines.line[line]);
-            lines.column.push(batch.symbols.lines.column[line]);
+            lines.line.push(from.lines.line[line]);
+            lines.column.push(from.lines.column[line]);
         }
         let Symbols { locations, lines, .. } = &mut Arc::make_mut(&mut self.symbols).symbols;
         let id = locations.len() as u32;
         locations.mapping.push(mapping);
-        locations.address.push(batch.symbols.locations.address[ix]);
-        locations.is_folded.push(batch.symbols.locations.is_folded[ix]);
+        locations.address.push(from.locations.address[ix]);
+        locations.is_folded.push(from.locations.is_folded[ix]);
         locations.line_end.push(lines.line.len() as u32);
         self.locations.insert(hash, id);
         id
     }
 
-    fn add_function(&mut self, batch: &Batch, hashes: &Hashes, ix: usize) -> u32 {
+    fn add_function(&mut self, from: &Symbols, hashes: &Hashes, ix: usize) -> u32 {
         let hash = hashes.functions[ix];
         if let Some(id) = self.functions.find(hash) {
             return id;
         }
-        let from = &batch.symbols.functions;
-        let name = self.add_string(batch, hashes, from.name[ix]);
-        let system_name = self.add_string(batch, hashes, from.system_name[ix]);
-        let filename = self.add_string(batch, hashes, from.filename[ix]);
+        let of = &from.functions;
+        let name = self.add_string(from, hashes, of.name[ix]);
+        let system_name = self.add_string(from, hashes, of.system_name[ix]);
+        let filename = self.add_string(from, hashes, of.filename[ix]);
         let functions = &mut Arc::make_mut(&mut self.symbols).symbols.functions;
         let id = functions.len() as u32;
         functions.name.push(name);
         functions.system_name.push(system_name);
         functions.filename.push(filename);
-        functions.start_line.push(from.start_line[ix]);
+        functions.start_line.push(of.start_line[ix]);
         self.functions.insert(hash, id);
         id
     }
 
     /// The mapping's row; start, limit, offset and flags are those of its first contributor.
-    fn add_mapping(&mut self, batch: &Batch, hashes: &Hashes, ix: usize) -> u32 {
+    fn add_mapping(&mut self, from: &Symbols, hashes: &Hashes, ix: usize) -> u32 {
         let hash = hashes.mappings[ix];
         if let Some(id) = self.mappings.find(hash) {
             return id;
         }
-        let from = &batch.symbols.mappings;
-        let file = self.add_string(batch, hashes, from.file[ix]);
-        let build_id = self.add_string(batch, hashes, from.build_id[ix]);
+        let of = &from.mappings;
+        let file = self.add_string(from, hashes, of.file[ix]);
+        let build_id = self.add_string(from, hashes, of.build_id[ix]);
         let mappings = &mut Arc::make_mut(&mut self.symbols).symbols.mappings;
         let id = mappings.len() as u32;
         mappings.file.push(file);
         mappings.build_id.push(build_id);
-        mappings.start.push(from.start[ix]);
-        mappings.limit.push(from.limit[ix]);
-        mappings.offset.push(from.offset[ix]);
-        mappings.flags.push(from.flags[ix]);
+        mappings.start.push(of.start[ix]);
+        mappings.limit.push(of.limit[ix]);
+        mappings.offset.push(of.offset[ix]);
+        mappings.flags.push(of.flags[ix]);
         self.mappings.insert(hash, id);
         id
     }
 
     /// The string's row. Only here is UTF-8 checked: once per distinct string.
-    pub(crate) fn add_string(&mut self, batch: &Batch, hashes: &Hashes, ix: u32) -> u32 {
+    pub(crate) fn add_string(&mut self, from: &Symbols, hashes: &Hashes, ix: u32) -> u32 {
         let hash = hashes.strings[ix as usize];
         if let Some(id) = self.strings.find(hash) {
             return id;
         }
         let strings = &mut Arc::make_mut(&mut self.symbols).symbols.strings;
-        let id = strings.push(batch.symbols.strings.get_str(ix).as_bytes());
+        let id = strings.push(from.strings.get_str(ix).as_bytes());
         self.strings.insert(hash, id);
         id
     }
@@ -300,7 +397,10 @@ impl Interner {
         let before = self.symbols.symbols.mappings.len();
         let named = ranges
             .iter()
-            .map(|range| MappingRange { mapping: self.add_mapping(batch, hashes, range.mapping as usize), ..*range })
+            .map(|range| MappingRange {
+                mapping: self.add_mapping(&batch.symbols, hashes, range.mapping as usize),
+                ..*range
+            })
             .collect();
         (named, self.symbols.symbols.mappings.len() != before)
     }
@@ -390,12 +490,24 @@ impl Interner {
             + stacks.locations.capacity() * 4
             + sets.end.capacity() * 4
             + sets.key.capacity() * 20
+            // eight bytes and one of the table's own a slot, of which seven in eight may be used
+            + self.named.iter().map(|of| (of.locations.capacity() + of.stacks.capacity()) * 11).sum::<usize>()
             + [&self.strings, &self.mappings, &self.functions, &self.locations, &self.stacks]
                 .iter()
                 .chain(&[&self.label_strings, &self.label_set_ids])
                 .map(|table| table.bytes())
                 .sum::<usize>()
     }
+}
+
+/// Whether rows can be counted with `u32` when `new` are added.
+fn fits(held: usize, new: usize) -> bool {
+    held as u64 + new as u64 + 1 < u64::from(u32::MAX)
+}
+
+fn distinct(rows: &mut Vec<u32>) {
+    rows.sort_unstable();
+    rows.dedup();
 }
 
 fn strings_bytes(strings: &Strings) -> usize {

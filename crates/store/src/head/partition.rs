@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use profile::content::{Domain, HashKey, Table};
 use profile::{Batch, PprofExtras, Stream};
 
-use super::hash::{Domain, HashKey};
 use super::intern::{Hashes, Ids, Interner, Used};
 use super::packed::{self, Unpacked};
-use super::table::Table;
 use super::view::{HeadPart, Rows, RunAt, TreeCache, TreeRoom};
 use crate::part::ProfileExport;
 
@@ -20,6 +19,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 #[derive(Default)]
 pub(crate) struct Scratch {
     ids: Ids,
+    /// Of what a dictionary holds and the partition has not met.
+    excerpt: Hashes,
     samples: Vec<Unpacked>,
     packed: Vec<u8>,
 }
@@ -103,7 +104,14 @@ impl Partition {
     ) -> u64 {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let mut changed = inner.interner.intern(key, batch, hashes, used, &mut scratch.ids);
+        let mut changed = match &batch.dictionary {
+            None => inner.interner.intern(key, batch, hashes, used, &mut scratch.ids),
+            Some(dictionary) => {
+                let samples = rows.iter().flat_map(|&row| batch.profiles.samples(row as usize));
+                let stacks = samples.map(|sample| batch.samples.stack[sample]);
+                inner.interner.intern_named(key, dictionary, stacks, &mut scratch.excerpt, &mut scratch.ids)
+            }
+        };
         inner.interner.intern_label_sets(key, batch, hashes, used, &mut scratch.ids);
         for &row in rows {
             changed |= inner.add_profile(key, batch, hashes, row as usize, scratch);
@@ -267,7 +275,7 @@ impl Inner {
     fn export(&mut self, key: &HashKey, batch: &Batch, hashes: &Hashes, row: usize) -> (u32, bool) {
         let (mappings, mut changed) = self.interner.mapping_ranges(batch, hashes, batch.profiles.mappings(row));
         let strings_before = self.interner.symbols.symbols.strings.len();
-        let mut string = |ix: u32| self.interner.add_string(batch, hashes, ix);
+        let mut string = |ix: u32| self.interner.add_string(&batch.symbols, hashes, ix);
         let extras = match batch.profiles.extras.get(row) {
             None => PprofExtras::default(),
             Some(extras) => PprofExtras {

@@ -1,4 +1,4 @@
-//! Keyed 128-bit content hashes of the head.
+//! Keyed 128-bit content hashes.
 //!
 //! Senders choose the bytes, so the key is secret and drawn once per process: without it nobody can
 //! prepare two frames that fall on the same hash. Two lanes of folded 64-bit multiplications, sixteen
@@ -6,7 +6,7 @@
 
 /// The secret of one process, expanded to the words that the lanes use.
 #[derive(Clone)]
-pub(crate) struct HashKey {
+pub struct HashKey {
     words: [u64; 8],
 }
 
@@ -18,7 +18,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// A hash in progress.
 #[derive(Clone, Copy)]
-pub(crate) struct Hasher<'a> {
+pub struct Hasher<'a> {
     key: &'a HashKey,
     a: u64,
     b: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Hasher<'a> {
 
 /// What is hashed; keeps a function from ever having the hash of a string.
 #[derive(Clone, Copy)]
-pub(crate) enum Domain {
+pub enum Domain {
     String = 1,
     Mapping,
     Function,
@@ -39,7 +39,7 @@ pub(crate) enum Domain {
 
 impl HashKey {
     /// Expands 128 secret bits with the finalizer of SplitMix64.
-    pub(crate) fn new(secret: [u64; 2]) -> Self {
+    pub fn new(secret: [u64; 2]) -> Self {
         let mut words = [0; 8];
         for (ix, word) in words.iter_mut().enumerate() {
             let mut z = secret[ix % 2].wrapping_add((ix as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -51,24 +51,22 @@ impl HashKey {
     }
 
     #[inline(always)]
-    pub(crate) fn start(&self, domain: Domain) -> Hasher<'_> {
+    pub fn start(&self, domain: Domain) -> Hasher<'_> {
         let tag = (domain as u64) << 56;
         Hasher { key: self, a: self.words[0] ^ tag, b: self.words[1] ^ tag, words: 0 }
     }
 
     #[inline]
-    pub(crate) fn bytes(&self, domain: Domain, bytes: &[u8]) -> u128 {
+    pub fn bytes(&self, domain: Domain, bytes: &[u8]) -> u128 {
         let mut hasher = self.start(domain);
-        let mut chunks = bytes.chunks_exact(16);
-        for chunk in &mut chunks {
+        let (chunks, rest) = bytes.as_chunks::<16>();
+        for chunk in chunks {
             let (x, y) = words_of(chunk);
             hasher.mix(x, y);
         }
-        let rest = chunks.remainder();
         if !rest.is_empty() {
-            let mut padded = [0; 16];
-            padded[..rest.len()].copy_from_slice(rest);
-            let (x, y) = words_of(&padded);
+            // the last sixteen, some of them for the second time; the length tells which
+            let (x, y) = bytes.last_chunk().map_or_else(|| words_of_fewer(rest), words_of);
             hasher.mix(x, y);
         }
         hasher.finish(bytes.len() as u64)
@@ -76,7 +74,7 @@ impl HashKey {
 
     /// A run of ids, four to a step.
     #[inline]
-    pub(crate) fn ids(&self, domain: Domain, ids: impl ExactSizeIterator<Item = u32>) -> u128 {
+    pub fn ids(&self, domain: Domain, ids: impl ExactSizeIterator<Item = u32>) -> u128 {
         let len = ids.len() as u64;
         let mut ids = ids;
         let mut hasher = self.start(domain);
@@ -99,17 +97,27 @@ impl HashKey {
 }
 
 #[inline(always)]
-fn words_of(sixteen: &[u8]) -> (u64, u64) {
-    let mut x = [0; 8];
-    let mut y = [0; 8];
-    x.copy_from_slice(&sixteen[..8]);
-    y.copy_from_slice(&sixteen[8..16]);
-    (u64::from_le_bytes(x), u64::from_le_bytes(y))
+fn words_of(sixteen: &[u8; 16]) -> (u64, u64) {
+    let both = u128::from_le_bytes(*sixteen);
+    (both as u64, (both >> 64) as u64)
+}
+
+/// All bits of 1 to 15 bytes, some of them twice.
+#[inline(always)]
+fn words_of_fewer(bytes: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)));
+    }
+    let at = |ix: usize| bytes.get(ix).copied().map_or(0, u64::from);
+    (at(0) | at(1) << 8, at(2))
 }
 
 impl Hasher<'_> {
     #[inline(always)]
-    pub(crate) fn mix(&mut self, x: u64, y: u64) {
+    pub fn mix(&mut self, x: u64, y: u64) {
         self.a = fold(x ^ self.a, y ^ self.key.words[2]);
         self.b = fold(y ^ self.b, x ^ self.key.words[3]);
         self.words += 1;
@@ -117,13 +125,13 @@ impl Hasher<'_> {
 
     /// Takes in a hash of something below.
     #[inline(always)]
-    pub(crate) fn child(&mut self, hash: u128) {
+    pub fn child(&mut self, hash: u128) {
         self.mix(hash as u64, (hash >> 64) as u64);
     }
 
     /// `len` tells apart inputs that differ only in padding.
     #[inline(always)]
-    pub(crate) fn finish(self, len: u64) -> u128 {
+    pub fn finish(self, len: u64) -> u128 {
         let k = &self.key.words;
         let low = fold(self.a ^ len ^ k[4], self.b ^ k[5]);
         let high = fold(self.b ^ len ^ k[6], self.a ^ self.words ^ k[7]);

@@ -1,6 +1,6 @@
 //! Open addressing from content hash to dense id.
 
-use profile::NONE;
+use crate::symbols::NONE;
 
 /// Sixteen bytes: 96 bits of the hash and the id ([`NONE`] marks an empty slot).
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ const EMPTY: Slot = Slot { low: 0, mid: 0, id: NONE };
 /// Hash -> id with linear probing. Two different contents that agree in 96 secret bits would be taken
 /// for one; at 2^32 entries the chance of any such pair is below 2^-32.
 #[derive(Default)]
-pub(crate) struct Table {
+pub struct Table {
     slots: Vec<Slot>,
     len: usize,
 }
@@ -27,7 +27,7 @@ impl Table {
     }
 
     #[inline]
-    pub(crate) fn find(&self, hash: u128) -> Option<u32> {
+    pub fn find(&self, hash: u128) -> Option<u32> {
         if self.slots.is_empty() {
             return None;
         }
@@ -46,8 +46,14 @@ impl Table {
         }
     }
 
+    /// The same, [`NONE`] where there is none.
+    #[inline]
+    pub fn row(&self, hash: u128) -> u32 {
+        self.find(hash).unwrap_or(NONE)
+    }
+
     /// The hash must be absent.
-    pub(crate) fn insert(&mut self, hash: u128, id: u32) {
+    pub fn insert(&mut self, hash: u128, id: u32) {
         // at most five eighths full
         if self.slots.len() * 5 <= self.len * 8 {
             self.grow();
@@ -75,7 +81,7 @@ impl Table {
         }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }
 }
@@ -86,8 +92,8 @@ mod tests {
 
     #[test]
     fn what_was_inserted_is_found_and_nothing_else() {
-        let key = super::super::hash::HashKey::new([3, 4]);
-        let hash = |ix: u32| key.ids(super::super::hash::Domain::Stack, [ix].into_iter());
+        let key = super::super::HashKey::new([3, 4]);
+        let hash = |ix: u32| key.ids(super::super::Domain::Stack, [ix].into_iter());
         let mut table = Table::default();
         for ix in 0..10_000 {
             assert_eq!(table.find(hash(ix)), None);

@@ -1,0 +1,220 @@
+//! The tables of a batch whose sender has mostly sent them before: symbols and stacks become rows of a dictionary, and only what
+//! samples have beside them is the batch's own.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use profile::content::{Domain, HashKey};
+use profile::dictionary::{Binary, Dictionary, Function, Line, Location, Named};
+use profile::pprof::Limits;
+use profile::{Batch, NONE};
+
+use crate::demangle::demangled;
+use crate::error::IngestError;
+use crate::tables::{Map, Tables, within};
+
+/// Dictionaries at rest for longer than a message.
+const DICTIONARIES_MAX: usize = 4;
+
+/// What all of them may take by default, bytes.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// The dictionaries that decoders take turns with: one each that is at it at the same time, at most four between messages. One that
+/// has grown past its quarter of the bytes is left to the batches that name it, and a new one begins.
+pub struct Dictionaries {
+    key: HashKey,
+    bytes_max: u64,
+    /// The one used last is the last.
+    resting: Mutex<Vec<Arc<Dictionary>>>,
+}
+
+impl Default for Dictionaries {
+    fn default() -> Self {
+        Self::new(BYTES_MAX)
+    }
+}
+
+impl Dictionaries {
+    /// Holds about `bytes_max` between messages.
+    pub fn new(bytes_max: u64) -> Self {
+        let secret = || RandomState::new().build_hasher().finish();
+        Self { key: HashKey::new([secret(), secret()]), bytes_max, resting: Mutex::default() }
+    }
+
+    /// Bytes that the resting ones hold.
+    pub fn bytes(&self) -> u64 {
+        self.resting().iter().map(|dictionary| dictionary.bytes()).sum()
+    }
+
+    /// Whether a dictionary is small enough to be used again.
+    pub fn keep(&self, dictionary: &Dictionary) -> bool {
+        dictionary.bytes() <= self.bytes_max / DICTIONARIES_MAX as u64
+    }
+
+    fn resting(&self) -> MutexGuard<'_, Vec<Arc<Dictionary>>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows that the stacks of `named` have in a dictionary, and that.
+    fn rows(&self, named: &Named<'_>) -> (Vec<u32>, Arc<Dictionary>) {
+        let taken = self.resting().pop();
+        // a panic leaves it to nobody
+        let dictionary = taken.unwrap_or_else(|| Arc::new(Dictionary::new(self.key.clone())));
+        let rows = dictionary.lock().rows(named, name);
+        if self.keep(&dictionary) {
+            let mut resting = self.resting();
+            if resting.len() < DICTIONARIES_MAX {
+                resting.push(dictionary.clone());
+            }
+        }
+        (rows, dictionary)
+    }
+}
+
+/// A name of up to so many bytes may be longer than four times its symbol.
+const NAME_BYTES_MIN: usize = 256;
+
+/// What a symbol means, if that is another name. Substitutions let one be any times as long as its symbol, and then it is not taken.
+fn name(symbol: &[u8]) -> Option<Vec<u8>> {
+    match demangled(symbol) {
+        Cow::Owned(name) => Some(name).filter(|name| name.len() <= NAME_BYTES_MIN.max(4 * symbol.len())),
+        Cow::Borrowed(_) => None,
+    }
+}
+
+/// A text and its hash.
+#[derive(Clone, Copy)]
+pub(crate) struct Text<'s> {
+    hash: u128,
+    bytes: &'s [u8],
+}
+
+/// What one message says of symbols and stacks. All that it names is counted against the limits, whether it is known or not: a
+/// message is taken or refused whatever came before it.
+pub(crate) struct Shared<'s> {
+    pub(crate) limits: &'s Limits,
+    /// Label sets, and the strings of these.
+    pub(crate) own: Tables<'s>,
+    dictionaries: &'s Dictionaries,
+    no_text: Text<'s>,
+    named: Named<'s>,
+    mappings: Map<[u128; 2], u32>,
+    strings: usize,
+    string_bytes: usize,
+}
+
+impl<'s> Shared<'s> {
+    pub(crate) fn new(limits: &'s Limits, dictionaries: &'s Dictionaries) -> Self {
+        Self {
+            limits,
+            own: Tables::new(limits),
+            dictionaries,
+            no_text: Text { hash: dictionaries.key.bytes(Domain::String, b""), bytes: b"" },
+            named: Named::default(),
+            mappings: Map::default(),
+            strings: 0,
+            string_bytes: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn text(&mut self, bytes: &'s [u8]) -> Result<Text<'s>, IngestError> {
+        self.strings += 1;
+        self.string_bytes += bytes.len();
+        within("strings", self.strings, self.limits.strings)?;
+        within("bytes of one string", bytes.len(), self.limits.string_bytes)?;
+        within("bytes of strings", self.string_bytes, self.limits.unpacked_bytes)?;
+        Ok(Text { hash: self.dictionaries.key.bytes(Domain::String, bytes), bytes })
+    }
+
+    pub(crate) fn no_text(&self) -> Text<'s> {
+        self.no_text
+    }
+
+    /// [`NONE`] for a binary that has neither a name nor a build ID. Ranges are those of the first to name it.
+    pub(crate) fn mapping(&mut self, file: Text<'s>, build_id: Text<'s>, range: [u64; 3]) -> Result<u32, IngestError> {
+        if file.bytes.is_empty() && build_id.bytes.is_empty() {
+            return Ok(NONE);
+        }
+        let hashes = [file.hash, build_id.hash];
+        if let Some(&known) = self.mappings.get(&hashes) {
+            return Ok(known);
+        }
+        let mappings = &mut self.named.mappings;
+        within("mappings", mappings.len() + 1, self.limits.mappings)?;
+        mappings.push(Binary { file: file.bytes, build_id: build_id.bytes, range });
+        let number = mappings.len() as u32 - 1;
+        self.mappings.insert(hashes, number);
+        Ok(number)
+    }
+
+    /// A function is called by its name where it has one, else by what its system name means.
+    #[inline]
+    pub(crate) fn function(
+        &mut self,
+        [name, system_name, file]: [Text<'s>; 3],
+        start_line: i64,
+    ) -> Result<u32, IngestError> {
+        let functions = &mut self.named.functions;
+        within("functions", functions.len() + 1, self.limits.functions)?;
+        let hashes = [name, system_name, file].map(|text| text.hash);
+        self.named.function_hashes.push(Function::hash(&self.dictionaries.key, hashes, start_line));
+        let [name, system_name, file] = [name, system_name, file].map(|text| text.bytes);
+        functions.push(Function { name, system_name, file, start_line });
+        Ok(functions.len() as u32 - 1)
+    }
+
+    /// Of the location that [`Shared::location`] will end.
+    #[inline]
+    pub(crate) fn line(&mut self, line: Line) -> Result<(), IngestError> {
+        let lines = &mut self.named.lines;
+        within("lines", lines.len() + 1, self.limits.lines)?;
+        lines.push(line);
+        Ok(())
+    }
+
+    /// `address` is relative to the mapping already.
+    #[inline]
+    pub(crate) fn location(&mut self, mapping: u32, address: u64) -> Result<u32, IngestError> {
+        let Named { locations, lines, .. } = &mut self.named;
+        within("locations", locations.len() + 1, self.limits.locations)?;
+        locations.push(Location { address, mapping, line_end: lines.len() as u32 });
+        Ok(locations.len() as u32 - 1)
+    }
+
+    #[inline]
+    pub(crate) fn stack(&mut self, locations: &[u32]) -> Result<u32, IngestError> {
+        let Named { frames, stack_end, .. } = &mut self.named;
+        within("frames of one stack", locations.len(), self.limits.stack_depth)?;
+        within("frames", frames.len() + locations.len(), self.limits.frames)?;
+        within("stacks", stack_end.len() + 1, self.limits.samples)?;
+        frames.extend_from_slice(locations);
+        stack_end.push(frames.len() as u32);
+        Ok(stack_end.len() as u32 - 1)
+    }
+
+    /// What `make` makes, its samples with the rows of a dictionary in place of the numbers that [`Shared::stack`] gave, and the row
+    /// of each number.
+    pub(crate) fn into_batch(
+        self,
+        make: impl FnOnce(Tables<'s>) -> Result<Batch, IngestError>,
+    ) -> Result<(Batch, Vec<u32>), IngestError> {
+        let mut batch = make(self.own)?;
+        let (rows, dictionary) = self.dictionaries.rows(&self.named);
+        batch.samples.stack.iter_mut().for_each(|stack| *stack = rows[*stack as usize]);
+        batch.dictionary = Some(dictionary);
+        Ok((batch, rows))
+    }
+}
+
+impl<'s> Text<'s> {
+    /// One that [`Shared::text`] made, again.
+    pub(crate) fn known(hash: u128, bytes: &'s [u8]) -> Self {
+        Self { hash, bytes }
+    }
+
+    pub(crate) fn hash(&self) -> u128 {
+        self.hash
+    }
+}
