@@ -107,7 +107,7 @@ fn any_request_of_the_query_api_is_answered_or_refused() {
     holds_for("query_request", 500, query_request);
 }
 
-/// No build here looks at the targets: they need a nightly compiler.
+/// No build here looks at the targets: they have a workspace of their own.
 #[test]
 fn every_target_is_declared_has_a_corpus_and_leaves_these_properties_to_the_workspace() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
