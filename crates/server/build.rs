@@ -43,7 +43,9 @@ fn compile_proto(proto: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         // nests as deep as a stack: written in one pass instead
-        .extern_path(".parca.query.v1alpha1.FlamegraphRootNode", "crate::nested::RootNode")
+        .extern_path(".parca.query.v1alpha1.FlamegraphRootNode", "crate::encoded::Encoded")
+        // has many small parts
+        .extern_path(".parca.query.v1alpha1.Callgraph", "crate::encoded::Encoded")
         .out_dir(out)
         .include_file("generated.rs")
         .compile_fds_with_config(generated, config)?;

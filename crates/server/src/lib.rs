@@ -9,12 +9,15 @@
 //! service) → `writer` or the query engine, on `work`'s blocking threads.
 //!
 //! Map: `listener` accept and drain · `tls` certificates that change · `front` sorting · `grpc` the common front of all RPCs · `api` the services ·
-//! `rest` JSON under `/api` · `otlp_http` OTLP without gRPC · `plain` metrics, pprof, UI · `arrow` reports as Arrow · `nested` as nested messages · `writer` into the store · `known` stacks that agents need not send again ·
+//! `rest` JSON under `/api` · `otlp_http` OTLP without gRPC · `plain` metrics, pprof, UI · `arrow` reports as Arrow · `nested` and `callgraph` as messages that are
+//! written in one pass (`encoded`) · `writer` into the store · `known` stacks that agents need not send again ·
 //! `work` bounded blocking work · `metrics` what is counted · [`selfprofile`] its own CPU profile ·
 //! [`go_time`] times as Go writes them · `proto` generated messages.
 
 mod api;
 mod arrow;
+mod callgraph;
+mod encoded;
 mod front;
 pub mod go_time;
 mod grpc;

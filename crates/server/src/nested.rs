@@ -5,55 +5,12 @@
 
 use std::collections::HashMap;
 
-use bytes::{Buf, BufMut, Bytes};
-use prost::DecodeError;
-use prost::encoding::{DecodeContext, WireType, decode_varint, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use query::report::{Dictionary, FlameGraph, FrameColumns, NestedFlameGraph, TextColumn};
 
+use crate::encoded::{Encoded, message, string, uint};
 use crate::proto::parca::metastore::v1alpha1::{Function, Line, Location, Mapping};
 use crate::proto::parca::query::v1alpha1::Flamegraph;
-
-/// `FlamegraphRootNode` with all that is below it, encoded.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RootNode(Bytes);
-
-impl prost::Message for RootNode {
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        buf.put_slice(&self.0);
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        ctx: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        let mut all = Vec::from(std::mem::take(&mut self.0));
-        match wire_type {
-            WireType::Varint => {
-                prost::encoding::encode_key(tag, wire_type, &mut all);
-                encode_varint(decode_varint(buf)?, &mut all);
-            }
-            WireType::LengthDelimited => {
-                let mut child = Bytes::new();
-                prost::encoding::bytes::merge(wire_type, &mut child, buf, ctx)?;
-                prost::encoding::bytes::encode(tag, &child, &mut all);
-            }
-            _ => prost::encoding::skip_field(wire_type, tag, buf, ctx)?,
-        }
-        self.0 = all.into();
-        Ok(())
-    }
-
-    fn clear(&mut self) {
-        self.0 = Bytes::new();
-    }
-}
 
 /// `total` is that of the reply.
 pub(crate) fn flame_graph(nested: &NestedFlameGraph, total: i64) -> Flamegraph {
@@ -103,7 +60,7 @@ mod meta {
 }
 
 /// All nodes; `write_meta` appends the fields of one row's `FlamegraphNodeMeta`.
-fn root(graph: &FlameGraph, mut write_meta: impl FnMut(usize, &mut Vec<u8>)) -> RootNode {
+fn root(graph: &FlameGraph, mut write_meta: impl FnMut(usize, &mut Vec<u8>)) -> Encoded {
     let rows = graph.len();
     // each node's own fields, without its children
     let mut own: Vec<u8> = Vec::with_capacity(rows * 32);
@@ -136,35 +93,13 @@ fn root(graph: &FlameGraph, mut write_meta: impl FnMut(usize, &mut Vec<u8>)) -> 
         }
         out.extend_from_slice(&own[own_of(row)]);
     }
-    RootNode(out.into())
+    out.into()
 }
 
-/// A varint field; 0 is left out, as proto3 wants it. An `int64` is its bits.
-fn uint(out: &mut Vec<u8>, field: u32, value: u64) {
-    if value != 0 {
-        prost::encoding::encode_key(field, WireType::Varint, out);
-        encode_varint(value, out);
-    }
-}
-
-fn string(out: &mut Vec<u8>, field: u32, column: &TextColumn, row: usize) {
+fn text(out: &mut Vec<u8>, field: u32, column: &TextColumn, row: usize) {
     if let Some(text) = column.get(row) {
-        prost::encoding::encode_key(field, WireType::LengthDelimited, out);
-        encode_varint(text.len() as u64, out);
-        out.extend_from_slice(text);
+        string(out, field, text);
     }
-}
-
-/// A message field, also if it is empty.
-fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    prost::encoding::encode_key(field, WireType::LengthDelimited, out);
-    let begin = out.len();
-    out.push(0);
-    write(out);
-    let length = out.len() - begin - 1;
-    let mut header = Vec::with_capacity(2);
-    encode_varint(length as u64, &mut header);
-    out.splice(begin..=begin, header);
 }
 
 /// What a row is, in full.
@@ -172,16 +107,16 @@ fn spelled_out(frames: &FrameColumns, row: usize, out: &mut Vec<u8>) {
     message(out, meta::LOCATION, |out| uint(out, 2, frames.location_address.values[row]));
     if frames.mapping_file.keys[row] >= 0 || frames.mapping_build_id.keys[row] >= 0 {
         message(out, meta::MAPPING, |out| {
-            string(out, 5, &frames.mapping_file, row);
-            string(out, 6, &frames.mapping_build_id, row);
+            text(out, 5, &frames.mapping_file, row);
+            text(out, 6, &frames.mapping_build_id, row);
         });
     }
     if frames.has_function(row) {
         message(out, meta::FUNCTION, |out| {
             uint(out, 2, frames.function_startline.values[row] as u64);
-            string(out, 3, &frames.function_name, row);
-            string(out, 4, &frames.function_system_name, row);
-            string(out, 5, &frames.function_file_name, row);
+            text(out, 3, &frames.function_name, row);
+            text(out, 4, &frames.function_system_name, row);
+            text(out, 5, &frames.function_file_name, row);
         });
     }
     if frames.location_line.valid[row] {
@@ -454,10 +389,10 @@ mod tests {
         graph.cumulative = vec![1; parents.len()];
         graph.diff = vec![0; parents.len()];
         graph.parent = parents;
-        let RootNode(bytes) = root(&graph, |_, _| {});
+        let bytes = root(&graph, |_, _| {}).encode_to_vec();
         // a meta, a value and a header of up to 4 bytes each
         assert!((6 * depth..9 * depth).contains(&bytes.len()), "{} bytes", bytes.len());
-        let mut message = bytes.as_ref();
+        let mut message = bytes.as_slice();
         let mut levels = 0;
         while let Some(header) = child(message, if levels == 0 { 3 } else { 4 }) {
             message = header;
@@ -470,7 +405,7 @@ mod tests {
     fn child(mut message: &[u8], field: u32) -> Option<&[u8]> {
         while !message.is_empty() {
             let (tag, wire_type) = prost::encoding::decode_key(&mut message).expect("a key");
-            let value = decode_varint(&mut message).expect("a value or a length") as usize;
+            let value = prost::encoding::decode_varint(&mut message).expect("a value or a length") as usize;
             if tag == field && wire_type == WireType::LengthDelimited {
                 assert_eq!(value, message.len());
                 return Some(message);

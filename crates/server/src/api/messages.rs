@@ -1,11 +1,9 @@
 //! Reports that are messages all through: lists of functions with what each is.
 
-use query::report::{CallEdge, CallGraph, FrameColumns, TextColumn, Top};
+use query::report::{FrameColumns, TextColumn, Top};
 
 use crate::proto::parca::metastore::v1alpha1::{Function, Line, Location, Mapping};
-use crate::proto::parca::query::v1alpha1::{
-    Callgraph, CallgraphEdge, CallgraphNode, CallgraphNodeMeta, Top as TopMessage, TopNode, TopNodeMeta,
-};
+use crate::proto::parca::query::v1alpha1::{Top as TopMessage, TopNode, TopNodeMeta};
 
 pub(crate) fn top(top: &Top, total: i64) -> TopMessage {
     let list = (0..top.flat.len()).map(|row| {
@@ -24,28 +22,6 @@ pub(crate) fn top(top: &Top, total: i64) -> TopMessage {
         total: total.clamp(i32::MIN.into(), i32::MAX.into()) as i32,
         unit: top.unit.clone(),
     }
-}
-
-/// Nodes are named by their rows, edges by their ends: alike in every answer to one question.
-pub(crate) fn call_graph(graph: &CallGraph) -> Callgraph {
-    let nodes = (0..graph.node_cumulative.len()).map(|row| {
-        let Frame { location, mapping, function, line } = frame(&graph.frames, row);
-        CallgraphNode {
-            id: row.to_string(),
-            meta: Some(CallgraphNodeMeta { location: Some(location), mapping, function, line }),
-            cumulative: graph.node_cumulative[row],
-            flat: graph.node_flat[row],
-        }
-    });
-    let edges = graph.edges.iter().map(|&CallEdge { is_collapsed, caller, callee, cumulative }| CallgraphEdge {
-        id: format!("{caller}{}{callee}", if is_collapsed { "*" } else { "-" }),
-        source: caller.to_string(),
-        target: callee.to_string(),
-        cumulative,
-        is_collapsed,
-    });
-    #[expect(deprecated, reason = "old readers look at it")]
-    Callgraph { nodes: nodes.collect(), edges: edges.collect(), cumulative: graph.cumulative }
 }
 
 /// What a row's frame is.

@@ -16,6 +16,7 @@ use super::share::Share;
 use super::view::view;
 use super::{deadline, messages, nanos, timestamp};
 use crate::arrow;
+use crate::callgraph;
 use crate::grpc::stack::{overloaded, overloaded_for};
 use crate::nested;
 use crate::proto::parca::profilestore::v1alpha1::{Label, LabelSet};
@@ -278,7 +279,7 @@ fn response(reply: QueryReply) -> Result<QueryResponse, Status> {
             Some(query_response::Report::Flamegraph(nested::flame_graph(&nested, total)))
         }
         Report::Top(top) => Some(query_response::Report::Top(messages::top(&top, total))),
-        Report::CallGraph(graph) => Some(query_response::Report::Callgraph(messages::call_graph(&graph))),
+        Report::CallGraph(graph) => Some(query_response::Report::Callgraph(callgraph::call_graph(&graph))),
         Report::Source(lines) => {
             let unit = lines.unit.clone();
             let record = arrow::source(lines).map_err(broken)?.into();
