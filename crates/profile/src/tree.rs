@@ -5,20 +5,22 @@
 //! ids. Two such trees are joined by two cursors, without a hash table.
 //!
 //! Map: [`keys`] content keys of frames and locations · [`conflict`] where a node's contributors differ · [`build()`] both trees of a set of stacks ·
-//! [`weigh`] values on a tree · [`join`] weighted trees of several parts into one.
+//! [`weigh`] values on a tree · [`grow`] the same without a tree, for stacks that are looked at once · [`join`] weighted trees of several parts into one.
 
 mod build;
 pub mod conflict;
+pub mod grow;
 pub mod join;
 pub mod keys;
 mod sort;
 pub mod weigh;
 
-pub use build::{Trees, build, build_locations, build_names};
+pub use build::{Trees, build, build_names, fitting, lines_of};
 pub use conflict::FrameMetadata;
+pub use grow::{Sorted, Sorter, Sums};
 pub use join::{FrameUnion, join};
-pub use keys::FrameBy;
-pub use weigh::{Change, Paths, Weight, WeightedTree};
+pub use keys::{FrameBy, FrameRows};
+pub use weigh::{Change, Weight, WeightedTree};
 
 use crate::symbols::{LocationIx, StringIx};
 

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use profile::tree::grow::Places;
 use profile::tree::weigh::{seen_nodes, seen_rows};
-use profile::tree::{Change, FrameUnion, Key, Weight, WeightedTree, join};
-use store::budget::Lease;
+use profile::tree::{Change, FrameUnion, Key, Sorted, Sorter, Sums, Weight, WeightedTree, join};
+use store::part::{PartSymbols, StackSums};
 
-use crate::apart::{Apart, apart};
+use crate::apart::{Apart, Group, apart};
 use crate::callgraph;
 use crate::chart;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::export;
-use crate::flame::{self, Trim};
-use crate::groups::{GroupSums, LabelValues};
+use crate::flame::{self, Cut, Trim};
+use crate::groups::LabelValues;
 use crate::merge::{PartSums, Scope, Side, in_parallel};
 use crate::metadata;
 use crate::nested;
@@ -22,7 +23,7 @@ use crate::request::{QueryRequest, ReportType, Selected, Validated};
 use crate::source;
 use crate::table;
 use crate::top;
-use crate::view::Look;
+use crate::view::{Look, Size};
 
 pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) -> Result<QueryReply, QueryError> {
     let (validated, report_type) = request.validate()?;
@@ -49,7 +50,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             return Ok(QueryReply { total: 0, filtered, report: Report::Pprof(pprof) });
         }
         if report_type == ReportType::FlameChart {
-            let cut = cut_of(engine, request);
+            let cut = cut_of(engine, request, report_type);
             let unit = scope.value_type().unit.clone();
             let (chart, total, filtered) = chart::chart(engine, context, &scope, unit, cut)?;
             return Ok(QueryReply { total, filtered, report: Report::FlameGraph(chart) });
@@ -63,7 +64,8 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
             return Ok(QueryReply { total: side.total, filtered: side.filtered, report: Report::Source(lines) });
         }
         let parts: Vec<&PartSums> = side.parts.iter().collect();
-        let merged = Merged::new(engine, context, &parts, cut_of(engine, request), |value, _| value)?;
+        let cut = cut_of(engine, request, report_type);
+        let merged = Merged::new(engine, context, &parts, cut, |value, _| value)?;
         let report = merged.report(engine, context, request, report_type, &scope)?;
         return Ok(QueryReply { total: side.total, filtered: side.filtered, report });
     };
@@ -89,7 +91,7 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
     }
     // what is compared comes first: metadata is the first contributor's
     let parts: Vec<&PartSums> = compare.parts.iter().chain(&base.parts).collect();
-    let merged = Merged::new(engine, context, &parts, cut_of(engine, request), |value, index| {
+    let merged = Merged::new(engine, context, &parts, cut_of(engine, request, report_type), |value, index| {
         match index < compare.parts.len() {
             true => Change { value, diff: value },
             false => Change { value: 0, diff: scaled(value, scale).wrapping_neg() },
@@ -100,9 +102,15 @@ pub(crate) fn query(engine: &Engine, context: &Context, request: &QueryRequest) 
 }
 
 /// What a flame graph leaves out.
-fn cut_of(engine: &Engine, request: &QueryRequest) -> flame::Cut {
-    let trim = Trim::UpTo(request.node_trim_threshold.unwrap_or(0.0));
-    flame::Cut { trim, node_budget: engine.options().node_budget }
+fn cut_of(engine: &Engine, request: &QueryRequest, report_type: ReportType) -> Cut {
+    let threshold = request.node_trim_threshold.unwrap_or(0.0);
+    let trim = match report_type {
+        ReportType::NestedFlameGraph => Trim::Nothing,
+        ReportType::NestedFlameGraphTable if threshold > 0.0 => Trim::Below(threshold),
+        ReportType::NestedFlameGraphTable => Trim::Nothing,
+        _ => Trim::UpTo(threshold),
+    };
+    Cut { trim, node_budget: engine.options().node_budget }
 }
 
 /// Parca's words for a side of a diff that failed.
@@ -125,21 +133,40 @@ pub(crate) fn scaled(value: i64, scale: f64) -> i64 {
     if scale == 1.0 { value } else { (value as f64 * scale) as i64 }
 }
 
-/// What one part holds of one group, or of everything where none are told apart.
-pub(crate) struct Slice<'a> {
+/// What one part holds.
+pub(crate) struct Slice {
     /// Index into the merged parts.
     pub(crate) part: usize,
-    pub(crate) group: Option<&'a GroupSums>,
-    /// The nodes of the part's name tree that a seen stack passes through, ascending; of a group those that may be shown.
+    /// The nodes of the part's name tree that a seen stack passes through, ascending.
     pub(crate) nodes: Vec<u32>,
-    /// For nodes and tree of a group: the part's own lease is for everything once.
-    pub(crate) _lease: Option<Lease>,
 }
 
-impl<'a> Slice<'a> {
-    /// Of its group; `None` where that has none.
-    pub(crate) fn labels(&self) -> Option<&'a LabelValues> {
-        self.group.and_then(GroupSums::labels)
+/// Stacks that are told apart or seen otherwise: of them there is no tree of each part, and none as a whole.
+pub(crate) struct Grown<'a, W> {
+    pub(crate) runs: Runs,
+    pub(crate) what: Stems<'a, W>,
+}
+
+/// All stacks of all parts.
+pub(crate) struct Runs {
+    pub(crate) sorted: Sorted,
+    /// The run of each part's first stack.
+    pub(crate) first: Vec<u32>,
+}
+
+pub(crate) enum Stems<'a, W> {
+    All(Sums<W>),
+    /// In order; what has none of the labels comes first, if it is there.
+    Groups(Vec<Group<'a>>),
+}
+
+impl<'a, W: Weight> Grown<'a, W> {
+    /// What is shown of everything; groups are in [`Merged::tree`].
+    pub(crate) fn tree(&self, cut: Cut) -> Option<(WeightedTree<W>, Vec<W>)> {
+        let Stems::All(sums) = &self.what else { return None };
+        let enough = sums.enough(sums.total().value(), cut.keeps());
+        let places = Places::new(cut.node_budget.max(1) - 1, sums.values(&enough).collect());
+        Some(sums.tree(&self.runs.sorted, &enough, places))
     }
 }
 
@@ -147,12 +174,14 @@ impl<'a> Slice<'a> {
 pub(crate) struct Merged<'a, W> {
     pub(crate) parts: Vec<&'a PartSums>,
     /// In the order of the parts.
-    pub(crate) slices: Vec<Slice<'a>>,
+    pub(crate) slices: Vec<Slice>,
     pub(crate) union: FrameUnion,
     /// The groups that have a label, in order. Each has a node below the root, whose frame follows those of the
     /// union: group 0 is frame `union.key.len()`.
     pub(crate) groups: Vec<&'a LabelValues>,
     pub(crate) tree: WeightedTree<W>,
+    /// What there is in place of the parts' trees. Unless there are groups, `tree` is the root alone then.
+    pub(crate) grown: Option<Grown<'a, W>>,
     /// Per node of the tree the value of its whole subtree; of groups also that of what is not in the tree any more.
     pub(crate) cumulative: Vec<W>,
     /// Nodes on the longest path before anything was left out, the root included.
@@ -165,16 +194,14 @@ impl<'a, W: Weight> Merged<'a, W> {
         engine: &Engine,
         context: &Context,
         parts: &[&'a PartSums],
-        cut: flame::Cut,
+        cut: Cut,
         weigh: impl Fn(i64, usize) -> W + Sync,
     ) -> Result<Self, QueryError> {
         let keys: Vec<&[Key]> = parts.iter().map(|part| part.name_tree.frames.key.as_slice()).collect();
         let union = FrameUnion::new(&keys);
         let parts = parts.to_vec();
-        if parts.iter().any(|part| part.groups.is_some()) {
-            let Apart { slices, groups, tree, cumulative, height } =
-                apart(engine, context, &parts, &union, cut, &weigh)?;
-            return Ok(Self { parts, slices, union, groups, tree, cumulative, height });
+        if parts.iter().any(|part| part.frame_rows.is_some()) {
+            return Self::grown(engine, context, parts, union, cut, &weigh);
         }
         let indices: Vec<usize> = (0..parts.len()).collect();
         let of_parts = in_parallel(engine.options().threads, &indices, |&index| {
@@ -186,7 +213,49 @@ impl<'a, W: Weight> Merged<'a, W> {
         let tree = join(trees);
         context.check()?;
         let (cumulative, height) = (tree.cumulative(), tree.height());
-        Ok(Self { parts, slices, union, groups: Vec::new(), tree, cumulative, height })
+        Ok(Self { parts, slices, union, groups: Vec::new(), tree, grown: None, cumulative, height })
+    }
+
+    /// Of stacks without trees.
+    fn grown(
+        engine: &Engine,
+        context: &Context,
+        parts: Vec<&'a PartSums>,
+        union: FrameUnion,
+        cut: Cut,
+        weigh: &(impl Fn(i64, usize) -> W + Sync),
+    ) -> Result<Self, QueryError> {
+        let runs = sort(context, &parts, &union)?;
+        context.check()?;
+        if parts.iter().any(|part| part.groups.is_some()) {
+            let Apart { groups: all, tree, cumulative, height } =
+                apart(engine, context, &parts, &runs, union.key.len(), cut, weigh)?;
+            let groups = all.iter().filter_map(|group| group.labels).collect();
+            let grown = Some(Grown { runs, what: Stems::Groups(all) });
+            return Ok(Self { parts, slices: Vec::new(), union, groups, tree, grown, cumulative, height });
+        }
+        let weights = parts.iter().enumerate().flat_map(|(index, part)| {
+            let StackSums { sum, seen } = &part.sums;
+            sum.iter().zip(seen).map(move |(&sum, &seen)| seen.then(|| weigh(sum, index)))
+        });
+        let weights: Vec<Option<W>> = weights.collect();
+        let some = (0..).zip(&runs.sorted.order).filter_map(|(place, &run)| Some((place, weights[run as usize]?)));
+        let sums = Sums::new(&runs.sorted, some);
+        context.check()?;
+        let (tree, cumulative, height) = (sums.root(), vec![sums.total()], sums.height());
+        let grown = Some(Grown { runs, what: Stems::All(sums) });
+        Ok(Self { parts, slices: Vec::new(), union, groups: Vec::new(), tree, grown, cumulative, height })
+    }
+
+    /// `visit(depth, frame, weight of what ends there, weight of the subtree)` for every node but the root, in preorder.
+    pub(crate) fn each_node(&self, mut visit: impl FnMut(u16, u32, W, W)) {
+        if let Some(Grown { runs, what: Stems::All(sums) }) = &self.grown {
+            return sums.each_node(&runs.sorted, visit);
+        }
+        let WeightedTree { depth, frame, flat, .. } = &self.tree;
+        for node in 1..depth.len() {
+            visit(depth[node], frame[node], flat[node], self.cumulative[node]);
+        }
     }
 
     /// Which of `groups` a frame stands for, if it is none of the union's.
@@ -205,20 +274,14 @@ impl<'a, W: Weight> Merged<'a, W> {
         scope: &Scope,
     ) -> Result<Report, QueryError> {
         let unit = scope.value_type().unit.clone();
-        let cut = cut_of(engine, request);
-        let threshold = cut.trim.percent();
+        let cut = cut_of(engine, request, report_type);
         let report = match report_type {
             ReportType::Table => Report::Table(table::table(context, self, unit, request.is_diff())?),
             ReportType::Top => Report::Top(top::top(context, self, unit)?),
             ReportType::CallGraph => Report::CallGraph(callgraph::call_graph(context, self)?),
-            ReportType::NestedFlameGraph => {
-                let cut = flame::Cut { trim: Trim::Nothing, ..cut };
-                Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, false)?)
-            }
-            ReportType::NestedFlameGraphTable => {
-                let trim = if threshold > 0.0 { Trim::Below(threshold) } else { Trim::Nothing };
-                let cut = flame::Cut { trim, ..cut };
-                Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, true)?)
+            ReportType::NestedFlameGraph | ReportType::NestedFlameGraphTable => {
+                let tables = report_type == ReportType::NestedFlameGraphTable;
+                Report::NestedFlameGraph(nested::nested(engine, context, self, unit, cut, tables)?)
             }
             _ => Report::FlameGraph(flame::flame_graph(engine, context, self, &scope.look.labels, unit, cut)?),
         };
@@ -227,15 +290,32 @@ impl<'a, W: Weight> Merged<'a, W> {
 }
 
 /// Everything that a part holds.
-fn whole<'a, W: Weight>(
+fn whole<W: Weight>(
     part: &PartSums,
     index: usize,
     weigh: impl Fn(i64) -> W,
     frame_row: &[u32],
-) -> (Slice<'a>, WeightedTree<W>) {
+) -> (Slice, WeightedTree<W>) {
     let tree = &part.name_tree;
     let seen = seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
     let weights = part.sums.sum.iter().map(|&sum| weigh(sum));
     let weighted = WeightedTree::new(tree, weights, &part.sums.seen, &seen, frame_row);
-    (Slice { part: index, group: None, nodes: seen_rows(&seen), _lease: None }, weighted)
+    (Slice { part: index, nodes: seen_rows(&seen) }, weighted)
+}
+
+fn sort(context: &Context, parts: &[&PartSums], union: &FrameUnion) -> Result<Runs, QueryError> {
+    let sizes: Vec<Size> = parts.iter().map(|part| Size::of(part)).collect();
+    let mut sorter =
+        Sorter::with_capacity(sizes.iter().map(|size| size.stacks).sum(), sizes.iter().map(|size| size.frames).sum());
+    let mut first = Vec::with_capacity(parts.len());
+    let mut runs = 0;
+    for (index, part) in parts.iter().enumerate() {
+        context.check()?;
+        first.push(runs);
+        let PartSymbols { symbols, stacks } = &*part.symbols;
+        runs += stacks.len() as u32;
+        let rows = part.frame_rows.clone().unwrap_or_default().within(&union.row[index]);
+        sorter.add(symbols, stacks, &part.sums.seen, &rows);
+    }
+    Ok(Runs { sorted: sorter.sort(), first })
 }

@@ -46,7 +46,7 @@ pub(crate) fn chart(
     cut: Cut,
 ) -> Result<(FlameGraph, i64, i64), QueryError> {
     let picks = scope.picks(engine, context)?;
-    let side = Side::of_picks(engine, context, scope, &picks)?;
+    let side = Side::of_picks(engine, context, scope, &picks, false)?;
     let counts = picks.iter().map(|picks| {
         let profiles = picks.part.profiles();
         picks.picked.iter().map(|picked| profiles.samples[picked.profile as usize] as usize).sum::<usize>()

@@ -5,7 +5,7 @@ use profile::tree::{Weight, WeightedTree, ends, parents};
 use crate::answer::Merged;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
-use crate::frames::{Contributor, FrameColumnsBuilder, Kept, contributors};
+use crate::frames::{Contributor, FrameColumnsBuilder, Kept, contributors, contributors_of_stacks};
 use crate::groups::LabelColumnsBuilder;
 use crate::report::{FlameGraph, Lists};
 
@@ -15,6 +15,14 @@ pub(crate) struct Cut {
     pub(crate) trim: Trim,
     /// Most rows, root included: the largest stay.
     pub(crate) node_budget: usize,
+}
+
+impl Cut {
+    /// Whether a node of that value is large enough below a parent of that one.
+    pub(crate) fn keeps(self) -> impl Fn(i64, i64) -> bool {
+        let (trim, share) = (self.trim, self.trim.share());
+        move |value, above| trim.keeps(value, above as f64 * share)
+    }
 }
 
 /// Which nodes are too small, in percent of their parents. What is below them goes with them.
@@ -58,14 +66,21 @@ pub(crate) fn flame_graph<W: Weight>(
     unit: String,
     cut: Cut,
 ) -> Result<FlameGraph, QueryError> {
-    let tree = &merged.tree;
-    let cumulative = merged.cumulative.as_slice();
+    // of stacks without trees there is what is shown and no more
+    let shown = merged.grown.as_ref().and_then(|grown| grown.tree(cut));
+    let (tree, cumulative) = match &shown {
+        None => (&merged.tree, merged.cumulative.as_slice()),
+        Some((tree, cumulative)) => (tree, cumulative.as_slice()),
+    };
     let (nodes, trimmed) = select(tree, cumulative, cut);
     context.check()?;
 
     let depth: Vec<u16> = nodes.iter().map(|&node| tree.depth[node as usize]).collect();
     let kept = Kept { end: ends(&depth), frame: nodes.iter().map(|&node| tree.frame[node as usize]).collect(), depth };
-    let contributors = contributors(engine, context, merged, &kept)?;
+    let contributors = match &merged.grown {
+        None => contributors(engine, context, merged, &kept)?,
+        Some(grown) => contributors_of_stacks(engine, context, merged, grown, &kept)?,
+    };
     context.check()?;
     let order = ByName::new(merged, &kept, &contributors);
 

@@ -6,10 +6,12 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use profile::tree::conflict::{self, FrameMetadata};
 use profile::tree::weigh::{seen_nodes, seen_rows};
-use profile::tree::{LocationTree, NameTree, Paths, Weight, WeightedTree, parents};
-use profile::{NONE, StringIx};
+use profile::tree::{LocationTree, NameTree, Weight, parents};
+use profile::{NONE, StackIx, StringIx};
+use store::part::PartSymbols;
 
-use crate::answer::{Merged, Slice};
+use crate::answer::{self, Grown, Merged, Slice};
+use crate::apart::{CHUNKS_PER_THREAD, Group};
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::merge::{PartSums, in_parallel};
@@ -75,10 +77,9 @@ pub(crate) fn contributors<W: Weight>(
     merged: &Merged<'_, W>,
     kept: &Kept,
 ) -> Result<Vec<Option<Contributor>>, QueryError> {
-    let slices: Vec<&[Slice<'_>]> = merged.slices.chunk_by(|a, b| a.part == b.part).collect();
-    let of_group = group_rows(merged, kept);
-    let found = in_parallel(engine.options().threads, &slices, |slices| {
-        part_contributors(context, merged, slices, kept, &of_group)
+    let found = in_parallel(engine.options().threads, &merged.slices, |slice| {
+        context.check()?;
+        part_contributors(merged, slice, kept)
     })?;
     let mut rows: Vec<Option<Contributor>> = vec![None; kept.depth.len()];
     for (row, contributor) in found.into_iter().flatten() {
@@ -96,55 +97,154 @@ pub(crate) fn contributors<W: Weight>(
 
 /// The contributors within one part, by kept row.
 fn part_contributors<W: Weight>(
-    context: &Context,
     merged: &Merged<'_, W>,
-    slices: &[Slice<'_>],
+    slice: &Slice,
     kept: &Kept,
-    of_group: &[Option<Range<usize>>],
 ) -> Result<Vec<(u32, Contributor)>, QueryError> {
     let mut found: Vec<(u32, Contributor)> = Vec::new();
-    let Some(first) = slices.first() else { return Ok(found) };
-    let part = merged.parts[first.part];
+    let part = merged.parts[slice.part];
     let tree = &*part.name_tree;
     let mut asked = Asked::default();
-    let mut location_paths = None;
-    for slice in slices {
-        context.check()?;
-        let within = match slice.labels() {
-            None => Some(0..kept.end[0] as usize),
-            Some(labels) => merged.groups.binary_search(&labels).ok().and_then(|group| of_group[group].clone()),
-        };
-        let Some(within) = within else { continue };
-        let begin = found.len();
-        let is_exact = part.is_exact && slice.group.is_none();
-        let rows = Preorder { depth: &kept.depth, end: &kept.end, frame: &kept.frame };
-        for_each_common(rows, within, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
-            let mut conflicts = tree.conflicts[node];
-            if conflicts != 0 && !is_exact {
-                asked.add(tree, node, found.len());
-                conflicts = 0;
-            }
-            let (location, line) = (tree.location[node], tree.line[node]);
-            found.push((row as u32, Contributor { part: slice.part as u32, location, line, conflicts }));
-        });
-        if !asked.nodes.is_empty() {
-            let location_tree = part.part.location_tree()?;
-            let nodes = match slice.group {
-                None => seen_rows(&seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen)),
-                Some(group) => {
-                    let within = asked.subtrees(tree);
-                    let stacks = group.stacks.iter().map(|(stack, _)| *stack as usize);
-                    let stacks = stacks.filter(|stack| within.hold(tree.stack_node[*stack]));
-                    let mut leaves: Vec<u32> = stacks.map(|stack| location_tree.stack_node[stack]).collect();
-                    leaves.sort_unstable();
-                    location_paths.get_or_insert_with(|| Paths::new(&location_tree.depth)).to(leaves)
-                }
-            };
-            ask(part, &location_tree, &nodes, &mut asked, &mut found[begin..], begin);
-            asked.clear();
+    for_each_common(kept, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
+        let mut conflicts = tree.conflicts[node];
+        if conflicts != 0 {
+            asked.add(tree, node, found.len());
+            conflicts = 0;
         }
+        let (location, line) = (tree.location[node], tree.line[node]);
+        found.push((row as u32, Contributor { part: slice.part as u32, location, line, conflicts }));
+    });
+    if !asked.place.is_empty() {
+        let location_tree = part.part.location_tree()?;
+        let seen = seen_nodes(&location_tree.depth, &location_tree.stack_node, &part.sums.seen);
+        ask(part, &location_tree, &seen_rows(&seen), &mut asked, &mut found);
     }
     Ok(found)
+}
+
+/// The contributors of every kept node where trees are grown from stacks; `None` for the root and for groups.
+pub(crate) fn contributors_of_stacks<W: Weight>(
+    engine: &Engine,
+    context: &Context,
+    merged: &Merged<'_, W>,
+    grown: &Grown<'_, W>,
+    kept: &Kept,
+) -> Result<Vec<Option<Contributor>>, QueryError> {
+    let mut nameless = vec![false; merged.union.key.len()];
+    for (part, row) in merged.parts.iter().zip(&merged.union.row) {
+        part.name_tree.frames.name.iter().zip(row).for_each(|(&name, &row)| nameless[row as usize] = name == 0);
+    }
+    let stacks = Stems { merged, grown, kept, parent: parents(&kept.depth), nameless };
+    match &grown.what {
+        answer::Stems::All(_) => {
+            let mut last = vec![0; grown.runs.sorted.order.len()];
+            let seen = merged.parts.iter().enumerate().flat_map(|(index, part)| {
+                let seen = part.sums.seen.iter().enumerate().filter(|(_, seen)| **seen);
+                seen.map(move |(stack, _)| (index, stack as StackIx))
+            });
+            let mut is_seen = vec![false; last.len()];
+            seen.clone().for_each(|(part, stack)| is_seen[(grown.runs.first[part] + stack) as usize] = true);
+            let some =
+                (0..).zip(&grown.runs.sorted.order).filter(|(_, run)| is_seen[**run as usize]).map(|(place, _)| place);
+            Ok(stacks.contributors(0..kept.end[0], some, seen, &mut last))
+        }
+        answer::Stems::Groups(groups) => {
+            let of_group = group_rows(merged, kept);
+            let mut label = 0;
+            let branches = groups.iter().filter_map(|group| match group.labels {
+                None => Some((group, 0..kept.end[0])),
+                Some(_) => {
+                    label += 1;
+                    Some((group, of_group[label - 1].clone()?))
+                }
+            });
+            let branches: Vec<(&Group<'_>, Range<u32>)> = branches.collect();
+            let threads = engine.options().threads;
+            let chunks: Vec<_> = branches.chunks(branches.len().div_ceil(threads * CHUNKS_PER_THREAD).max(1)).collect();
+            let found = in_parallel(threads, &chunks, |chunk| {
+                let mut last = vec![0; grown.runs.sorted.order.len()];
+                let found = chunk.iter().map(|(group, within)| {
+                    context.check()?;
+                    let seen = group
+                        .sums
+                        .iter()
+                        .flat_map(|&(part, sums)| sums.stacks.iter().map(move |&(stack, _)| (part, stack)));
+                    Ok(stacks.contributors(within.clone(), group.places.iter().copied(), seen, &mut last))
+                });
+                found.collect::<Result<Vec<_>, QueryError>>()
+            })?;
+            let mut rows = vec![None; kept.depth.len()];
+            for ((_, within), found) in branches.into_iter().zip(found.into_iter().flatten()) {
+                for (row, found) in rows[within.start as usize..within.end as usize].iter_mut().zip(found) {
+                    *row = row.or(found);
+                }
+            }
+            Ok(rows)
+        }
+    }
+}
+
+/// What leads from stacks to kept rows.
+struct Stems<'m, 'a, W> {
+    merged: &'m Merged<'a, W>,
+    grown: &'m Grown<'a, W>,
+    kept: &'m Kept,
+    /// Of each kept row.
+    parent: Vec<u32>,
+    /// By row of the union of frames.
+    nameless: Vec<bool>,
+}
+
+impl<W: Weight> Stems<'_, '_, W> {
+    /// The contributors of the rows `within`, the first of which is the root of a tree of `seen` stacks (part and stack, ascending);
+    /// `some` are their places, ascending. `last` has a row per run, of any value.
+    fn contributors(
+        &self,
+        within: Range<u32>,
+        some: impl Iterator<Item = u32>,
+        seen: impl Iterator<Item = (usize, StackIx)>,
+        last: &mut [u32],
+    ) -> Vec<Option<Contributor>> {
+        let Self { merged, grown, kept, parent, nameless } = self;
+        let rows = within.start as usize..within.end as usize;
+        grown.runs.sorted.last_rows(some, &kept.depth, &kept.frame, rows.clone(), |run, row| last[run as usize] = row);
+        let mut found: Vec<Option<Contributor>> = vec![None; rows.len()];
+        let mut path = Vec::new();
+        for (index, stack) in seen {
+            let part = merged.parts[index];
+            let mut row = last[(grown.runs.first[index] + stack) as usize];
+            path.clear();
+            while row != within.start {
+                path.push(row);
+                row = parent[row as usize];
+            }
+            let PartSymbols { symbols, stacks } = &*part.symbols;
+            let mut locations = stacks.get(stack).iter().rev();
+            // lines of a location that are still to come, the outermost last
+            let (mut location, mut lines) = (0, 0..0);
+            while let Some(row) = path.pop() {
+                let line = match lines.next_back() {
+                    Some(line) => line as u32,
+                    None => {
+                        let Some(&next) = locations.next() else { break };
+                        (location, lines) = (next, symbols.locations.lines(next));
+                        lines.next_back().map_or(NONE, |line| line as u32)
+                    }
+                };
+                match &mut found[(row - within.start) as usize] {
+                    Some(first) if (first.part as usize, first.location, first.line) == (index, location, line) => {}
+                    Some(first) if first.part as usize == index => {
+                        first.add(part, location, line, nameless[kept.frame[row as usize] as usize]);
+                    }
+                    Some(first) => {
+                        first.join(&merged.parts, Contributor { part: index as u32, location, line, conflicts: 0 });
+                    }
+                    empty => *empty = Some(Contributor { part: index as u32, location, line, conflicts: 0 }),
+                }
+            }
+        }
+        found
+    }
 }
 
 /// The nodes of a part's name tree whose contributors must be asked one by one.
@@ -152,94 +252,48 @@ fn part_contributors<W: Weight>(
 struct Asked {
     /// By node: which of the contributors found is its; [`NONE`] for most. Empty before the first.
     place: Vec<u32>,
-    nodes: Vec<u32>,
     /// Of each node; empty until a location has outer lines.
     parent: Vec<u32>,
 }
 
 impl Asked {
     fn add(&mut self, tree: &NameTree, node: usize, place: usize) {
-        self.place.resize(tree.depth.len(), NONE);
+        if self.place.is_empty() {
+            self.place = vec![NONE; tree.depth.len()];
+        }
         self.place[node] = place as u32;
-        self.nodes.push(node as u32);
-    }
-
-    /// Only stacks that end in these pass through any of the nodes, which are ascending.
-    fn subtrees(&self, tree: &NameTree) -> Subtrees {
-        let mut subtrees: Vec<Range<u32>> = Vec::new();
-        for &node in &self.nodes {
-            if subtrees.last().is_none_or(|last| last.end <= node) {
-                subtrees.push(node..tree.end[node as usize]);
-            }
-        }
-        Subtrees(subtrees)
-    }
-
-    fn clear(&mut self) {
-        for node in self.nodes.drain(..) {
-            self.place[node as usize] = NONE;
-        }
     }
 }
 
-/// Ascending, none within another.
-struct Subtrees(Vec<Range<u32>>);
-
-impl Subtrees {
-    fn hold(&self, node: u32) -> bool {
-        let behind = self.0.partition_point(|subtree| subtree.end <= node);
-        self.0.get(behind).is_some_and(|subtree| subtree.start <= node)
-    }
-}
-
-/// Per group of [`Merged::groups`] its row and those below it, which its slices may contribute to; `None` where it is not
+/// Per group of [`Merged::groups`] its row and those below it, which its stacks may contribute to; `None` where it is not
 /// kept.
-fn group_rows<W: Weight>(merged: &Merged<'_, W>, kept: &Kept) -> Vec<Option<Range<usize>>> {
+fn group_rows<W: Weight>(merged: &Merged<'_, W>, kept: &Kept) -> Vec<Option<Range<u32>>> {
     let mut of_group = vec![None; merged.groups.len()];
     let mut row = 1;
     while row < kept.frame.len() {
         let end = kept.end[row] as usize;
         if let Some(group) = merged.group(kept.frame[row]) {
-            of_group[group as usize] = Some(row..end);
+            of_group[group as usize] = Some(row as u32..end as u32);
         }
         row = end;
     }
     of_group
 }
 
-/// A tree with rows of the union as frames.
-#[derive(Clone, Copy)]
-struct Preorder<'a> {
-    depth: &'a [u16],
-    end: &'a [u32],
-    frame: &'a [u32],
-}
-
-/// Those of a name tree's `nodes`, the root among them, that `shown` has as well, both ascending.
-pub(crate) fn common_nodes<W>(shown: &WeightedTree<W>, tree: &NameTree, nodes: &[u32], frame_row: &[u32]) -> Vec<u32> {
-    let rows = Preorder { depth: &shown.depth, end: &shown.end, frame: &shown.frame };
-    let mut common = vec![0];
-    for_each_common(rows, 0..shown.depth.len(), tree, nodes, frame_row, |_, node| common.push(node as u32));
-    common
-}
-
-/// Calls `visit(kept row, name node)` for what both trees have below the first of the kept rows `within` and below
-/// the root. `nodes` are some of the name tree's, ascending.
+/// Calls `visit(kept row, name node)` for what both trees have below the root. `nodes` are some of the name tree's,
+/// ascending.
 fn for_each_common(
-    kept: Preorder<'_>,
-    within: Range<usize>,
+    kept: &Kept,
     tree: &NameTree,
     nodes: &[u32],
     frame_row: &[u32],
     mut visit: impl FnMut(usize, usize),
 ) {
-    let shift = kept.depth[within.start];
-    let mut row = within.start + 1;
-    let mut at = 1;
-    while row < within.end && at < nodes.len() {
+    let (mut row, mut at) = (1, 1);
+    while row < kept.depth.len() && at < nodes.len() {
         let node = nodes[at] as usize;
         let frame = frame_row[tree.frame[node] as usize];
-        let depth = kept.depth[row] - shift;
+        let depth = kept.depth[row];
         if (depth, kept.frame[row]) == (tree.depth[node], frame) {
             visit(row, node);
             row += 1;
@@ -256,25 +310,24 @@ fn for_each_common(
 }
 
 /// Goes through the locations of seen stacks for the rows that are `asked` about. `nodes` are those of the location tree
-/// that seen stacks pass through; `found` begins with the contributor of place `begin`.
+/// that seen stacks pass through.
 fn ask(
     part: &PartSums,
     location_tree: &LocationTree,
     nodes: &[u32],
     asked: &mut Asked,
     found: &mut [(u32, Contributor)],
-    begin: usize,
 ) {
     let symbols = &part.symbols.symbols;
     let tree = &*part.name_tree;
-    let Asked { place, parent, .. } = asked;
+    let Asked { place, parent } = asked;
     let mut fresh = vec![true; found.len()];
     let mut answer = |name_node: u32, location: u32, line: u32| {
         let place = place[name_node as usize];
         if place == NONE {
             return;
         }
-        let place = place as usize - begin;
+        let place = place as usize;
         let contributor = &mut found[place].1;
         if std::mem::take(&mut fresh[place]) {
             *contributor = Contributor { location, line, ..*contributor };

@@ -1,11 +1,12 @@
 //! Sums by frame, wherever it stands: what the table, the top list and the call graph are made of.
 
 use profile::NONE;
-use profile::tree::{Weight, WeightedTree, parents};
+use profile::tree::{FrameRows, Weight, fitting, lines_of, parents};
 use store::part::PartSymbols;
 
 use crate::answer::Merged;
 use crate::frames::Contributor;
+use crate::merge::PartSums;
 use crate::report::Lists;
 
 /// A row per frame of the union. Recursive frames count once per frame.
@@ -18,16 +19,15 @@ pub(crate) struct FrameSums<W> {
 
 impl<W: Weight> FrameSums<W> {
     pub(crate) fn new(merged: &Merged<'_, W>) -> Self {
-        let tree = &merged.tree;
         let frames = merged.union.key.len();
         let mut sums =
             Self { cumulative: vec![W::ZERO; frames], flat: vec![W::ZERO; frames], present: vec![false; frames] };
-        for (node, &sum) in merged.cumulative.iter().enumerate().skip(1) {
-            let frame = tree.frame[node] as usize;
+        merged.each_node(|_, frame, flat, sum| {
+            let frame = frame as usize;
             sums.present[frame] = true;
             sums.cumulative[frame] = sums.cumulative[frame].plus(sum);
-            sums.flat[frame] = sums.flat[frame].plus(tree.flat[node]);
-        }
+            sums.flat[frame] = sums.flat[frame].plus(flat);
+        });
         sums
     }
 
@@ -35,20 +35,19 @@ impl<W: Weight> FrameSums<W> {
     ///
     /// No hash table: nodes are dealt out by caller, and each caller's are added up in a column.
     pub(crate) fn calls(&self, merged: &Merged<'_, W>, order: &[u32], row_of: &[u32]) -> Calls<W> {
-        let tree = &merged.tree;
         // where the next call of each caller goes
         let mut place = vec![0u32; order.len() + 1];
-        each_call(tree, row_of, |_, caller, _| place[caller as usize + 1] += 1);
+        each_call(merged, row_of, |caller, _, _| place[caller as usize + 1] += 1);
         for caller in 0..order.len() {
             place[caller + 1] += place[caller];
         }
         let all = place[order.len()] as usize;
         let mut dealt_callee = vec![0u32; all];
         let mut dealt_sum = vec![W::ZERO; all];
-        each_call(tree, row_of, |node, caller, callee| {
+        each_call(merged, row_of, |caller, callee, sum| {
             let place = &mut place[caller as usize];
             dealt_callee[*place as usize] = callee;
-            dealt_sum[*place as usize] = merged.cumulative[node];
+            dealt_sum[*place as usize] = sum;
             *place += 1;
         });
 
@@ -92,16 +91,16 @@ impl<W: Weight> FrameSums<W> {
     }
 }
 
-/// `visit(node, caller's row, callee's row)` of every node whose parent is a frame.
-fn each_call<W: Weight>(tree: &WeightedTree<W>, row_of: &[u32], mut visit: impl FnMut(usize, u32, u32)) {
-    let mut path: Vec<u32> = vec![NONE; tree.height()];
-    for (node, (&depth, &frame)) in tree.depth.iter().zip(&tree.frame).enumerate().skip(1) {
+/// `visit(caller's row, callee's row, what was called)` of every node whose parent is a frame.
+fn each_call<W: Weight>(merged: &Merged<'_, W>, row_of: &[u32], mut visit: impl FnMut(u32, u32, W)) {
+    let mut path: Vec<u32> = vec![NONE; merged.height];
+    merged.each_node(|depth, frame, _, sum| {
         let (depth, callee) = (usize::from(depth), row_of[frame as usize]);
         path[depth] = callee;
         if depth > 1 {
-            visit(node, path[depth - 1], callee);
+            visit(path[depth - 1], callee, sum);
         }
-    }
+    });
 }
 
 /// Calls, each pair once.
@@ -134,6 +133,10 @@ pub(crate) fn first_contributors<W>(merged: &Merged<'_, W>) -> Vec<Option<Contri
     let mut first: Vec<Option<Contributor>> = vec![None; merged.union.key.len()];
     for (index, part) in merged.parts.iter().enumerate() {
         let PartSymbols { symbols, stacks } = &*part.symbols;
+        if let Some(rows) = &part.frame_rows {
+            first_of_stacks(part, index, rows, &merged.union.row[index], &mut first);
+            continue;
+        }
         let tree = &part.name_tree;
         let parent = parents(&tree.depth);
         // wherever a location stands it has the same frames, so few stacks are gone through from end to end
@@ -167,4 +170,32 @@ pub(crate) fn first_contributors<W>(merged: &Merged<'_, W>) -> Vec<Option<Contri
         }
     }
     first
+}
+
+/// The same of a part that has no tree but knows the frame of each line.
+fn first_of_stacks(
+    part: &PartSums,
+    index: usize,
+    rows: &FrameRows,
+    frame_row: &[u32],
+    first: &mut [Option<Contributor>],
+) {
+    let PartSymbols { symbols, stacks } = &*part.symbols;
+    let mut met = vec![false; symbols.locations.len()];
+    for (stack, _) in part.sums.seen.iter().enumerate().filter(|(_, seen)| **seen) {
+        let locations = stacks.get(stack as u32);
+        if locations.iter().all(|&location| met[location as usize]) {
+            continue;
+        }
+        let outside = locations.len() - fitting(symbols, locations) as usize;
+        for &location in &locations[outside..] {
+            if !std::mem::replace(&mut met[location as usize], true) {
+                for line in lines_of(symbols, location) {
+                    let frame = frame_row[rows.get(location, line) as usize];
+                    let contributor = Contributor { part: index as u32, location, line, conflicts: 0 };
+                    first[frame as usize].get_or_insert(contributor);
+                }
+            }
+        }
+    }
 }

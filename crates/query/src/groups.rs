@@ -10,11 +10,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use profile::StackIx;
 use store::budget::Lease;
-use store::part::{PartLabelSets, SampleRow};
+use store::part::{PartLabelSets, SampleRow, StackSums};
 
 use crate::engine::{Context, Engine};
 use crate::error::{ErrorKind, QueryError};
-use crate::merge::{PartPicks, PartSums, Scope};
+use crate::merge::{PartPicks, Scope};
 use crate::pick::{Picked, set_label, visit_samples};
 use crate::report::{Dictionary, LabelColumn, TextColumn};
 
@@ -181,23 +181,24 @@ const BYTES_PER_VALUE: usize = size_of::<(StackIx, i64)>();
 /// What a group has room for at first.
 const VALUES: usize = 64;
 
-/// The sums of every group of a part, of the stacks that are seen.
+/// The sums of every group of a part that has so many stacks, of those that are `seen`; `None` for all.
 pub(crate) fn sums(
     engine: &Engine,
     context: &Context,
     scope: &Scope,
     picks: &PartPicks,
-    part: &PartSums,
+    stacks: usize,
+    seen: Option<&[bool]>,
 ) -> Result<(Vec<GroupSums>, Vec<Lease>), QueryError> {
     let mut groups = Groups::new(engine, &scope.look.labels);
     let mut gathered: Vec<Gathered> = Vec::new();
     let mut group_of = SampleGroups::new(&mut groups, picks)?;
-    let stacks = part.sums.seen.len();
     let mut leases = vec![engine.lease(stacks * BYTES_PER_STACK)?];
     let mut adder = Adder::new(stacks);
     let wanted: Vec<_> = picks.picked.iter().map(Picked::as_pick).collect();
     visit_samples(context, &*picks.part, &wanted, |sample| {
-        let is_seen = part.sums.seen.get(sample.stack as usize) == Some(&true);
+        let stack = sample.stack as usize;
+        let is_seen = stack < stacks && seen.is_none_or(|seen| seen[stack]);
         if !is_seen || !scope.range.contains(&sample.time) {
             return Ok(ControlFlow::Continue(()));
         }
@@ -223,6 +224,17 @@ pub(crate) fn sums(
         GroupSums { labels, stacks: values }
     };
     Ok((groups.values.into_iter().zip(gathered).map(of_group).collect(), leases))
+}
+
+/// What all `groups` of a part that has so many stacks sum up to.
+pub(crate) fn by_stack(groups: &[GroupSums], stacks: usize) -> StackSums {
+    let mut all = StackSums { sum: vec![0; stacks], seen: vec![false; stacks] };
+    for &(stack, value) in groups.iter().flat_map(|group| &group.stacks) {
+        let stack = stack as usize;
+        all.sum[stack] = all.sum[stack].wrapping_add(value);
+        all.seen[stack] = true;
+    }
+    all
 }
 
 /// Builds the columns that tell a report's rows apart by labels, row by row.

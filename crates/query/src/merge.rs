@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use profile::ValueType;
-use profile::tree::NameTree;
+use profile::tree::{FrameRows, NameTree};
 use store::budget::Lease;
 use store::part::{Part, PartSymbols, Pick, StackSums};
 
@@ -82,9 +82,10 @@ pub(crate) struct PartPicks {
 pub(crate) struct PartSums {
     pub(crate) part: Arc<dyn Part>,
     pub(crate) symbols: Arc<PartSymbols>,
+    /// Without any node where [`PartSums::frame_rows`] are set, or where a report needs none.
     pub(crate) name_tree: Arc<NameTree>,
-    /// Whether the tree was made of the stacks that are seen, so that its conflicts are theirs.
-    pub(crate) is_exact: bool,
+    /// Which of the tree's frames each line is, where the trees of all parts are to be grown from their stacks.
+    pub(crate) frame_rows: Option<FrameRows>,
     pub(crate) sums: StackSums,
     /// The same by labels, where a request tells them apart.
     pub(crate) groups: Option<Vec<GroupSums>>,
@@ -108,42 +109,39 @@ pub(crate) struct Side {
 impl Side {
     pub(crate) fn sum(engine: &Engine, context: &Context, scope: &Scope) -> Result<Self, QueryError> {
         let picks = scope.picks(engine, context)?;
-        let mut side = Self::of_picks(engine, context, scope, &picks)?;
-        if !scope.look.labels.is_empty() {
-            let indices: Vec<usize> = (0..side.parts.len()).collect();
-            let groups = in_parallel(engine.options().threads, &indices, |&index| {
-                groups::sums(engine, context, scope, &picks[index], &side.parts[index])
-            })?;
-            for (part, (groups, leases)) in side.parts.iter_mut().zip(groups) {
-                part.groups = Some(groups);
-                part.leases.extend(leases);
-            }
-        }
-        Ok(side)
+        Self::of_picks(engine, context, scope, &picks, !scope.look.labels.is_empty())
     }
 
+    /// With sums by labels, if they are wanted.
     pub(crate) fn of_picks(
         engine: &Engine,
         context: &Context,
         scope: &Scope,
         picks: &[PartPicks],
+        by_labels: bool,
     ) -> Result<Self, QueryError> {
         let parts = in_parallel(engine.options().threads, picks, |picks| {
             let symbols = picks.part.symbols()?;
-            let name_tree = picks.part.name_tree()?;
+            let name_tree = if scope.look.needs_trees() { picks.part.name_tree()? } else { Arc::default() };
             let bytes = symbols.stacks.len() * BYTES_PER_STACK + name_tree.depth.len() * BYTES_PER_NODE;
-            let lease = engine.lease(bytes)?;
-            let sums = sum_part(context, picks, &scope.range)?;
-            let mut sums = PartSums {
-                part: picks.part.clone(),
-                symbols,
-                name_tree,
-                is_exact: false,
-                sums,
-                groups: None,
-                leases: vec![lease],
+            let mut leases = vec![engine.lease(bytes)?];
+            let stacks = symbols.stacks.len();
+            // where every stack is seen samples are gone through once
+            let (sums, groups) = if by_labels && scope.look.is_plain() {
+                let (groups, leased) = groups::sums(engine, context, scope, picks, stacks, None)?;
+                leases.extend(leased);
+                (groups::by_stack(&groups, stacks), Some(groups))
+            } else {
+                (sum_part(context, picks, &scope.range)?, None)
             };
+            let mut sums =
+                PartSums { part: picks.part.clone(), symbols, name_tree, frame_rows: None, sums, groups, leases };
             let filtered = scope.look.apply(engine, context, &mut sums)?;
+            if by_labels && sums.groups.is_none() {
+                let (groups, leased) = groups::sums(engine, context, scope, picks, stacks, Some(&sums.sums.seen))?;
+                sums.groups = Some(groups);
+                sums.leases.extend(leased);
+            }
             Ok((sums, filtered))
         })?;
         let (parts, filtered): (Vec<_>, Vec<i64>) = parts.into_iter().unzip();

@@ -1,19 +1,18 @@
 //! Stacks as a request wants to see them: without those that a filter refuses, without the frames that one
 //! refuses, cut at a function, turned over, told apart by more than their names.
 //!
-//! What is seen is a part again, with symbols, stacks and trees of its own, so that every report reads it as it
-//! reads a plain one. Stacks keep their numbers: one that is refused is empty and not seen. A request that
-//! wants none of this costs nothing.
+//! What is seen are symbols and stacks again, so that every report reads them as it reads a part's own; only trees are
+//! grown from them (`profile::tree::grow`) as far as they are shown. Stacks keep their numbers: one that is refused is empty and not
+//! seen. A request that wants none of this costs nothing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use profile::tree::keys::function_name;
-use profile::tree::{FrameBy, LocationTree, NameTree, build_locations, build_names};
-use profile::{LocationIx, NONE, Stream, Symbols};
-use store::error::ReadError;
-use store::part::{Part, PartLabelSets, PartSymbols, Pick, ProfileExport, ProfileTable, SampleRow, StackSums};
+use profile::tree::keys::{frames_by, function_name};
+use profile::tree::{FrameBy, NameTree, build_names};
+use profile::{LocationIx, NONE, Symbols};
+use store::part::{PartSymbols, StackSums};
 
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
@@ -52,9 +51,21 @@ pub(crate) struct Look {
     sandwich_by: String,
     invert: bool,
     by: FrameBy,
+    needs: Needs,
     /// Names of labels by which stacks are told apart, each once, in the order in which they were asked for.
     pub(crate) labels: Vec<String>,
     by_time: bool,
+}
+
+/// What a report is made of, beside stacks and their sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// Which frames there are: trees are grown from the stacks of all parts.
+    Frames,
+    /// A tree for each part.
+    #[default]
+    Trees,
 }
 
 impl Look {
@@ -103,8 +114,11 @@ impl Look {
     /// Leaves out the groupings that a report does not show, as Parca does, and gives the report that shows the rest:
     /// a flame graph over time is a flame chart.
     pub(crate) fn fit(&mut self, report_type: ReportType) -> ReportType {
+        let report_type = match report_type {
+            ReportType::FlameGraph if self.by_time => ReportType::FlameChart,
+            other => other,
+        };
         match report_type {
-            ReportType::FlameGraph if self.by_time => return ReportType::FlameChart,
             ReportType::FlameGraph | ReportType::FlameChart => {}
             ReportType::Pprof => self.by = FrameBy::default(),
             _ => {
@@ -112,7 +126,18 @@ impl Look {
                 self.labels.clear();
             }
         }
+        self.needs = match report_type {
+            ReportType::Pprof | ReportType::Source | ReportType::Metadata => Needs::Nothing,
+            ReportType::FlameChart => Needs::Trees,
+            _ if self.reshapes() || !self.labels.is_empty() => Needs::Frames,
+            _ => Needs::Trees,
+        };
         report_type
+    }
+
+    /// Whether the parts' own trees are what is shown.
+    pub(crate) fn needs_trees(&self) -> bool {
+        self.needs == Needs::Trees && !self.reshapes()
     }
 
     /// Whether stacks are seen as they are.
@@ -127,12 +152,9 @@ impl Look {
 
     /// What is seen of `part`, in place; gives the value of the stacks that are not.
     pub(crate) fn apply(&self, engine: &Engine, context: &Context, part: &mut PartSums) -> Result<i64, QueryError> {
-        if self.is_plain() {
-            return Ok(0);
-        }
         let mut filtered = 0i64;
         if !self.sandwich_by.is_empty() {
-            lease(engine, part)?;
+            part.leases.push(engine.lease(Size::of(part).bytes(BYTES_PER_SHAPE_FRAME, BYTES_PER_SHAPE))?);
             let whole = part.symbols.clone();
             let mut cut = Shape {
                 cut: Some(Cut::new(&whole.symbols, &self.sandwich_by, self.invert)),
@@ -154,40 +176,62 @@ impl Look {
             context.check()?;
         }
         if self.invert || !self.frame_filters.is_empty() {
-            lease(engine, part)?;
+            part.leases.push(engine.lease(Size::of(part).bytes(BYTES_PER_SHAPE_FRAME, BYTES_PER_SHAPE))?);
             let whole = part.symbols.clone();
             let frames = FrameFilter::new(&whole.symbols, self.frame_filters.iter().map(Vec::as_slice));
             let (symbols, _) =
                 reshape(context, &whole, &mut part.sums, &mut Shape { cut: None, frames, invert: self.invert })?;
             part.symbols = Arc::new(symbols);
         }
-        if self.reshapes() {
-            lease(engine, part)?;
-            let PartSymbols { symbols, stacks } = &*part.symbols;
-            let seen: Arc<[bool]> = part.sums.seen.as_slice().into();
-            part.name_tree = Arc::new(build_names(symbols, stacks, &seen, self.by));
-            part.is_exact = true;
-            context.check()?;
-            part.part = Arc::new(Seen {
-                whole: part.part.clone(),
-                symbols: part.symbols.clone(),
-                seen,
-                name_tree: part.name_tree.clone(),
-                location_tree: OnceLock::new(),
-            });
+        match self.needs {
+            Needs::Frames => {
+                part.leases.push(engine.lease(Size::of(part).bytes(BYTES_PER_RUN_FRAME, BYTES_PER_RUN))?);
+                let (frames, rows) = frames_by(&part.symbols.symbols, self.by);
+                part.name_tree = Arc::new(NameTree { frames, ..NameTree::default() });
+                part.frame_rows = Some(rows);
+            }
+            Needs::Trees if self.reshapes() => {
+                part.leases.push(engine.lease(Size::of(part).bytes(BYTES_PER_TREE_FRAME, BYTES_PER_TREE_STACK))?);
+                let PartSymbols { symbols, stacks } = &*part.symbols;
+                part.name_tree = Arc::new(build_names(symbols, stacks, &part.sums.seen, self.by));
+            }
+            Needs::Nothing | Needs::Trees => {}
         }
+        context.check()?;
         Ok(filtered)
     }
 }
 
-/// Room for another shape of what is seen of `part`.
-fn lease(engine: &Engine, part: &mut PartSums) -> Result<(), QueryError> {
-    let stacks = &part.symbols.stacks;
-    let seen = part.sums.seen.iter().enumerate().filter(|(_, seen)| **seen);
-    let frames: usize = seen.map(|(stack, _)| stacks.get(stack as u32).len()).sum();
-    part.leases.push(engine.lease(frames * BYTES_PER_FRAME + stacks.len() * BYTES_PER_STACK)?);
-    Ok(())
+/// How much is seen of a part.
+pub(crate) struct Size {
+    /// All of the part's.
+    pub(crate) stacks: usize,
+    /// Of the stacks that are seen, a location counting as one.
+    pub(crate) frames: usize,
 }
+
+impl Size {
+    pub(crate) fn of(part: &PartSums) -> Self {
+        let stacks = &part.symbols.stacks;
+        let seen = part.sums.seen.iter().enumerate().filter(|(_, seen)| **seen);
+        Self { stacks: stacks.len(), frames: seen.map(|(stack, _)| stacks.get(stack as u32).len()).sum() }
+    }
+
+    fn bytes(&self, per_frame: usize, per_stack: usize) -> usize {
+        self.frames * per_frame + self.stacks * per_stack
+    }
+}
+
+/// Another shape of a stack.
+const BYTES_PER_SHAPE_FRAME: usize = size_of::<LocationIx>();
+const BYTES_PER_SHAPE: usize = size_of::<u32>();
+/// A stack as a run of frames, and where it parts from others.
+const BYTES_PER_RUN_FRAME: usize = size_of::<u32>();
+const BYTES_PER_RUN: usize = 160;
+/// What a frame of a seen stack costs in both trees and while they are sorted.
+const BYTES_PER_TREE_FRAME: usize = 32;
+const BYTES_PER_TREE_STACK: usize = 24;
+const STACKS_PER_CHECK: usize = 1 << 14;
 
 /// What becomes of each stack.
 struct Shape<'c, 's> {
@@ -240,11 +284,6 @@ fn reshape(
     out.symbols = tables.symbols;
     Ok((out, gone))
 }
-
-/// What a frame of a seen stack costs: its stack, its rows in both trees and while they are sorted.
-const BYTES_PER_FRAME: usize = 32;
-const BYTES_PER_STACK: usize = 24;
-const STACKS_PER_CHECK: usize = 1 << 14;
 
 /// Rows of lines within a location's run; empty for a location without lines.
 type LineRange = (u32, u32);
@@ -431,71 +470,5 @@ impl<'a> Tables<'a> {
         functions.start_line.push(from.start_line[row]);
         self.function[row] = functions.len() as u32 - 1;
         self.function[row]
-    }
-}
-
-/// A part whose stacks are seen otherwise; its profiles and samples are as they were.
-struct Seen {
-    whole: Arc<dyn Part>,
-    symbols: Arc<PartSymbols>,
-    /// Of its stacks.
-    seen: Arc<[bool]>,
-    name_tree: Arc<NameTree>,
-    /// Only some reports ask for it.
-    location_tree: OnceLock<Arc<LocationTree>>,
-}
-
-impl Part for Seen {
-    fn name(&self) -> String {
-        self.whole.name()
-    }
-
-    fn streams(&self) -> &[Stream] {
-        self.whole.streams()
-    }
-
-    fn profiles(&self) -> &ProfileTable {
-        self.whole.profiles()
-    }
-
-    fn label_sets(&self) -> Result<Arc<PartLabelSets>, ReadError> {
-        self.whole.label_sets()
-    }
-
-    fn stream_label_sets(&self, stream: u32) -> Result<Arc<[u32]>, ReadError> {
-        self.whole.stream_label_sets(stream)
-    }
-
-    fn symbols(&self) -> Result<Arc<PartSymbols>, ReadError> {
-        Ok(self.symbols.clone())
-    }
-
-    fn name_tree(&self) -> Result<Arc<NameTree>, ReadError> {
-        Ok(self.name_tree.clone())
-    }
-
-    fn location_tree(&self) -> Result<Arc<LocationTree>, ReadError> {
-        let build = || {
-            let PartSymbols { symbols, stacks } = &*self.symbols;
-            Arc::new(build_locations(symbols, stacks, &self.seen, &self.name_tree))
-        };
-        Ok(self.location_tree.get_or_init(build).clone())
-    }
-
-    fn sum_by_stack(&self, picks: &[Pick<'_>], go_on: &dyn Fn() -> bool) -> Result<StackSums, ReadError> {
-        self.whole.sum_by_stack(picks, go_on)
-    }
-
-    fn samples(
-        &self,
-        picks: &[Pick<'_>],
-        go_on: &dyn Fn() -> bool,
-        visit: &mut dyn FnMut(SampleRow),
-    ) -> Result<(), ReadError> {
-        self.whole.samples(picks, go_on, visit)
-    }
-
-    fn export(&self, profile: u32) -> Result<ProfileExport, ReadError> {
-        self.whole.export(profile)
     }
 }

@@ -47,18 +47,12 @@ pub fn build_names(symbols: &Symbols, stacks: &Stacks, seen: &[bool], by: FrameB
     name
 }
 
-/// Builds the location tree that goes with a name tree of [`build_names`].
-pub fn build_locations(symbols: &Symbols, stacks: &Stacks, seen: &[bool], name: &NameTree) -> LocationTree {
-    let kept = kept_locations(symbols, stacks, |stack| seen[stack]);
-    locations(symbols, stacks, &kept, &name.stack_node, &parents(&name.depth), |_, _, _| {})
-}
-
 /// Frames and nodes alone: what they stand for is for [`contribute`] to say.
 fn names(symbols: &Symbols, stacks: &Stacks, kept: &[u32], by: FrameBy) -> NameTree {
     let (frames, frame_rows) = keys::frames_by(symbols, by);
     let mut runs = Runs::with_capacity(stacks.len(), stacks.locations.len());
     for (stack, &kept) in kept.iter().enumerate() {
-        for &location in root_first(stacks, stack as StackIx, kept) {
+        for &location in root_first(stacks.get(stack as StackIx), kept) {
             let lines = symbols.locations.lines(location);
             if lines.is_empty() {
                 runs.symbols.push(frame_rows.of_location[location as usize]);
@@ -98,7 +92,7 @@ fn locations(
     let rank = ranks(&keys::locations(symbols));
     let mut runs = Runs::with_capacity(stacks.len(), stacks.locations.len());
     for (stack, &kept) in kept.iter().enumerate() {
-        let run = root_first(stacks, stack as StackIx, kept);
+        let run = root_first(stacks.get(stack as StackIx), kept);
         runs.symbols.extend(run.map(|&location| rank[location as usize]));
         runs.close_run();
     }
@@ -139,32 +133,30 @@ fn locations(
 }
 
 /// Rows of a location's lines, innermost first; [`NONE`] for a location without lines.
-fn lines_of(symbols: &Symbols, location: LocationIx) -> impl Iterator<Item = u32> {
+pub fn lines_of(symbols: &Symbols, location: LocationIx) -> impl DoubleEndedIterator<Item = u32> {
     let lines = symbols.locations.lines(location);
     let without_lines = lines.is_empty().then_some(NONE);
     lines.map(|line| line as u32).chain(without_lines)
 }
 
-/// How many locations of each stack, counted from the root, fit into [`DEPTH_MAX`] frames; 0 where it is not `wanted`.
+/// How many locations of each stack, counted from the root, fit into a tree; 0 where it is not `wanted`.
 fn kept_locations(symbols: &Symbols, stacks: &Stacks, wanted: impl Fn(usize) -> bool) -> Vec<u32> {
-    (0..stacks.len())
-        .map(|stack| {
-            if !wanted(stack) {
-                return 0;
-            }
-            let run = stacks.get(stack as StackIx);
-            let mut frames = 0;
-            let fits = run.iter().rev().take_while(|&&location| {
-                frames += symbols.locations.lines(location).len().max(1);
-                frames <= DEPTH_MAX
-            });
-            fits.count() as u32
-        })
-        .collect()
+    let kept = |stack| if wanted(stack) { fitting(symbols, stacks.get(stack as StackIx)) } else { 0 };
+    (0..stacks.len()).map(kept).collect()
 }
 
-fn root_first(stacks: &Stacks, stack: StackIx, kept: u32) -> impl Iterator<Item = &LocationIx> {
-    stacks.get(stack).iter().rev().take(kept as usize)
+/// How many locations of `stack`, counted from the root, fit into [`DEPTH_MAX`] frames: the others are in no tree.
+pub fn fitting(symbols: &Symbols, stack: &[LocationIx]) -> u32 {
+    let mut frames = 0;
+    let fits = stack.iter().rev().take_while(|&&location| {
+        frames += symbols.locations.lines(location).len().max(1);
+        frames <= DEPTH_MAX
+    });
+    fits.count() as u32
+}
+
+pub(super) fn root_first(stack: &[LocationIx], kept: u32) -> impl Iterator<Item = &LocationIx> {
+    stack.iter().rev().take(kept as usize)
 }
 
 /// Dense ranks of `keys` in ascending order; equal keys have one rank.

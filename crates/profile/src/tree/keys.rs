@@ -101,6 +101,22 @@ pub struct FrameRows {
     pub of_location: Vec<u32>,
 }
 
+impl FrameRows {
+    /// The frame of a line of `location`, or of the location if it has none and `line` is [`NONE`].
+    #[inline]
+    pub fn get(&self, location: LocationIx, line: u32) -> u32 {
+        if line == NONE { self.of_location[location as usize] } else { self.of_line[line as usize] }
+    }
+
+    /// The same as rows of a list in which row `i` of `frames` is `row[i]`.
+    pub fn within(mut self, row: &[u32]) -> Self {
+        for frame in self.of_line.iter_mut().chain(&mut self.of_location).filter(|frame| **frame != NONE) {
+            *frame = row[*frame as usize];
+        }
+        self
+    }
+}
+
 /// Finds the distinct frames of all locations, by name; a frame without a name is known by its binary's
 /// build ID, else its file, and the address.
 pub fn frames(symbols: &Symbols) -> (Frames, FrameRows) {

@@ -118,21 +118,6 @@ impl<W: Weight> WeightedTree<W> {
         out
     }
 
-    /// The same of some stacks alone, in time and room of what they pass through: `stacks` are leaves in `tree` with
-    /// their weights, in ascending order of the leaves. Gives also the nodes of `tree` that the result's are.
-    pub fn of_stacks(tree: &NameTree, paths: &mut Paths, stacks: &[(u32, W)], frame_row: &[u32]) -> (Self, Vec<u32>) {
-        let nodes = paths.to(stacks.iter().map(|(leaf, _)| *leaf));
-        let mut flat = vec![W::ZERO; nodes.len()];
-        for &(leaf, weight) in stacks {
-            let flat = &mut flat[paths.place[leaf as usize] as usize];
-            *flat = flat.plus(weight);
-        }
-        let depth: Vec<u16> = nodes.iter().map(|&node| tree.depth[node as usize]).collect();
-        let frame = |&node: &u32| frame_row.get(tree.frame[node as usize] as usize).copied().unwrap_or(NONE);
-        let frame = nodes.iter().map(frame).collect();
-        (Self { end: super::ends(&depth), depth, frame, flat }, nodes)
-    }
-
     /// Puts whole trees below the root of `self`, each as a node of the frame that is given with it. The frames
     /// come after those of the root's children, in ascending order.
     pub fn graft(&mut self, branches: impl IntoIterator<Item = (u32, Self)>) {
@@ -199,87 +184,6 @@ pub fn seen_nodes(depth: &[u16], leaf: &[u32], seen: &[bool]) -> Vec<bool> {
 /// The rows that are marked, ascending.
 pub fn seen_rows(seen: &[bool]) -> Vec<u32> {
     seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(row, _)| row as u32).collect()
-}
-
-/// Ways from the root of one tree to some of its nodes. Asking costs what is found, not what the tree holds.
-pub struct Paths {
-    parent: Vec<u32>,
-    /// Where a node stands in the latest answer, if that is where it stands.
-    place: Vec<u32>,
-}
-
-impl Paths {
-    /// `depth` is that of a tree in preorder.
-    pub fn new(depth: &[u16]) -> Self {
-        Self { parent: super::parents(depth), place: vec![0; depth.len()] }
-    }
-
-    /// The nodes on the ways from the root to `leaves`, each once, ascending, the root included. The leaves are in
-    /// ascending order: what leads to one and not to those before lies behind all of them.
-    pub fn to(&mut self, leaves: impl IntoIterator<Item = u32>) -> Vec<u32> {
-        let mut found = vec![0u32];
-        self.place[0] = 0;
-        for leaf in leaves {
-            let begin = found.len();
-            let mut node = leaf;
-            // in a preorder a node's children follow it, so `found` is sorted when it is turned round
-            while found[..begin].get(self.place[node as usize] as usize) != Some(&node) {
-                found.push(node);
-                node = self.parent[node as usize];
-            }
-            found[begin..].reverse();
-            for (place, &node) in found.iter().enumerate().skip(begin) {
-                self.place[node as usize] = place as u32;
-            }
-        }
-        found
-    }
-}
-
-/// What some stacks pass through, and what it adds up to. Columns of equal length, parents before children; row 0 is the root.
-pub struct PathSums<W> {
-    /// Of the tree.
-    pub node: Vec<u32>,
-    /// Rows of these columns; the root's is its own.
-    pub parent: Vec<u32>,
-    /// Weight of the stacks that end here.
-    pub flat: Vec<W>,
-    /// Of each whole subtree.
-    pub cumulative: Vec<W>,
-}
-
-impl Paths {
-    /// `stacks` are leaves with their weights, in ascending order of the leaves.
-    pub fn sums<W: Weight>(&mut self, stacks: &[(u32, W)]) -> PathSums<W> {
-        let (mut rows, mut parent, mut flat) = (vec![0u32], vec![0u32], vec![W::ZERO]);
-        self.place[0] = 0;
-        for &(leaf, weight) in stacks {
-            // as in `to`, but a row's parent is known here: the row before it, or where the way was met
-            let begin = rows.len();
-            let mut node = leaf;
-            while rows[..begin].get(self.place[node as usize] as usize) != Some(&node) {
-                rows.push(node);
-                node = self.parent[node as usize];
-            }
-            rows[begin..].reverse();
-            let mut above = self.place[node as usize];
-            for (row, &node) in rows.iter().enumerate().skip(begin) {
-                self.place[node as usize] = row as u32;
-                parent.push(above);
-                above = row as u32;
-            }
-            flat.resize(rows.len(), W::ZERO);
-            let flat = &mut flat[above as usize];
-            *flat = flat.plus(weight);
-        }
-        let mut cumulative = flat.clone();
-        for row in (1..rows.len()).rev() {
-            let sum = cumulative[row];
-            let above = &mut cumulative[parent[row] as usize];
-            *above = above.plus(sum);
-        }
-        PathSums { node: rows, parent, flat, cumulative }
-    }
 }
 
 fn deepest(depth: &[u16]) -> usize {

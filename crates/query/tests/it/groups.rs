@@ -311,7 +311,7 @@ fn groups_are_as_many_in_several_parts_as_in_one() {
 fn a_pprof_by_labels_is_refused_with_advice_where_its_stacks_do_not_fit() {
     // as many sums: what differs is how long a stack each of them repeats
     let profiles = |depth| (0..200).map(|job| one_sample(Some(job.to_string()), depth)).collect::<Vec<_>>();
-    let options = EngineOptions { memory_bytes: 1 << 20, ..EngineOptions::default() };
+    let options = EngineOptions { memory_bytes: 1 << 19, ..EngineOptions::default() };
     by_job(&[&profiles(2)], 1, options).expect("room for short stacks");
     let error = by_job(&[&profiles(500)], 1, options).expect_err("no room");
     assert_eq!(error.kind, ErrorKind::ResourceExhausted);

@@ -1,7 +1,9 @@
 //! Trees: built, weighed and joined.
 
+use profile::tree::grow::Places;
+use profile::tree::keys::frames;
 use profile::tree::weigh::{cumulative, seen_nodes};
-use profile::tree::{FrameUnion, NameTree, Paths, Trees, WeightedTree, build, ends, join, parents};
+use profile::tree::{FrameUnion, NameTree, Sorted, Sorter, Sums, Trees, WeightedTree, build, ends, join, parents};
 use profile::{Batch, NONE};
 
 use crate::random::{Random, batch, batches, profiles};
@@ -53,27 +55,33 @@ fn a_tree_is_in_canonical_preorder_and_leads_every_stack_to_its_leaf() {
     }
 }
 
+/// All stacks of `batch`, sorted.
+fn sorted(batch: &Batch) -> Sorted {
+    let (_, rows) = frames(&batch.symbols);
+    let mut sorter = Sorter::with_capacity(0, 0);
+    sorter.add(&batch.symbols, &batch.stacks, &vec![true; batch.stacks.len()], &rows);
+    sorter.sort()
+}
+
 #[test]
 fn the_tree_of_some_stacks_alone_is_what_one_sees_of_the_whole() {
     for seed in 0..300 {
         let batch = batch(&profiles(seed));
         let tree = build(&batch.symbols, &batch.stacks).name;
-        let mut paths = Paths::new(&tree.depth);
+        let sorted = sorted(&batch);
         let frame_row: Vec<u32> = (0..tree.frames.key.len() as u32).collect();
         let mut random = Random::new(seed ^ 0x7EE);
-        // one after the other: an answer must not hang on those before
         for share in [1, 2, 4] {
             let seen: Vec<bool> = (0..batch.stacks.len()).map(|_| random.chance(share)).collect();
-            let some = (0..seen.len()).filter(|&stack| seen[stack]);
-            let mut leaves: Vec<(u32, i64)> = some.map(|stack| (tree.stack_node[stack], 1 + stack as i64)).collect();
-            leaves.sort_unstable();
+            let some = (0..).zip(&sorted.order).filter(|(_, stack)| seen[**stack as usize]);
+            let sums = Sums::new(&sorted, some.map(|(place, &stack)| (place, 1 + i64::from(stack))));
+            let enough = sums.enough(sums.total(), |_, _| true);
             let node_seen = seen_nodes(&tree.depth, &tree.stack_node, &seen);
             let weights = 1..=seen.len() as i64;
             let expected = WeightedTree::new(&tree, weights, &seen, &node_seen, &frame_row);
-            let (actual, nodes) = WeightedTree::of_stacks(&tree, &mut paths, &leaves, &frame_row);
-            assert_eq!(actual, expected, "seed {seed}");
-            let is_seen = |node: &u32| *node == 0 || node_seen[*node as usize];
-            assert_eq!(nodes, (0..tree.depth.len() as u32).filter(is_seen).collect::<Vec<_>>(), "seed {seed}");
+            let cumulative = expected.cumulative();
+            assert_eq!(sums.height(), expected.height(), "seed {seed}");
+            assert_eq!(sums.tree(&sorted, &enough, Places::from(i64::MIN)), (expected, cumulative), "seed {seed}");
         }
     }
 }
@@ -120,4 +128,6 @@ fn a_stack_deeper_than_a_depth_can_say_is_cut_at_its_leaf() {
     assert_eq!(trees.name.depth.len(), deepest + 1);
     assert_eq!(trees.name.stack_node, [deepest as u32]);
     assert_eq!(trees.location.stack_node, [deepest as u32]);
+    let sorted = sorted(&batch);
+    assert_eq!(Sums::new(&sorted, [(0, 1i64)]).height(), deepest + 1);
 }
