@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use profile::StackIx;
 use profile::tree::grow::Places;
 use profile::tree::weigh::{seen_nodes, seen_rows};
 use profile::tree::{Change, FrameUnion, Key, Sorted, Sorter, Sums, Weight, WeightedTree, join};
@@ -152,6 +153,16 @@ pub(crate) struct Runs {
     pub(crate) sorted: Sorted,
     /// The run of each part's first stack.
     pub(crate) first: Vec<u32>,
+}
+
+impl Runs {
+    /// Part and number of the stack at a place.
+    pub(crate) fn stack(&self, place: u32) -> (usize, StackIx) {
+        let run = self.sorted.order[place as usize];
+        // the last of those that begin there: others have no stack
+        let part = self.first.partition_point(|first| *first <= run) - 1;
+        (part, run - self.first[part])
+    }
 }
 
 pub(crate) enum Stems<'a, W> {

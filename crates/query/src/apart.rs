@@ -5,7 +5,7 @@
 //! so what is smaller than the budget's smallest so far is left out with all that is below it, and never in the way again.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use profile::tree::grow::Places;
 use profile::tree::{Sums, Weight, WeightedTree};
@@ -15,7 +15,7 @@ use crate::answer::Runs;
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
 use crate::flame::Cut;
-use crate::groups::{GroupSums, LabelValues, too_many};
+use crate::groups::{Adder, GroupSums, LabelValues, too_many};
 use crate::merge::{PartSums, in_parallel};
 
 /// What a group's node costs: itself, and its share of the tree of all groups.
@@ -36,13 +36,11 @@ pub(crate) struct Apart<'a, W> {
     pub(crate) height: usize,
 }
 
-/// The samples of one group.
+/// One group.
 pub(crate) struct Group<'a> {
     /// `None` if there is none.
     pub(crate) labels: Option<&'a LabelValues>,
-    /// With the index of the part.
-    pub(crate) sums: Vec<(usize, &'a GroupSums)>,
-    /// The same as places among all stacks, ascending.
+    /// Its stacks by their places among all, ascending.
     pub(crate) places: Vec<u32>,
     _lease: Option<Lease>,
 }
@@ -88,9 +86,12 @@ pub(crate) fn apart<'a, W: Weight>(
     };
     let chunks: Vec<_> = groups.chunks(groups.len().div_ceil(options.threads * CHUNKS_PER_THREAD).max(1)).collect();
     let trees = in_parallel(options.threads, &chunks, |chunk| {
+        let stacks = runs.sorted.order.len();
+        let _adder = engine.lease(Adder::<W>::bytes(stacks))?;
+        let mut adder = Adder::new(stacks);
         let tree = |(labels, sums): &(Option<&'a LabelValues>, Vec<(usize, &'a GroupSums)>)| {
             context.check()?;
-            builder.build(*labels, sums, weigh)
+            builder.build(*labels, sums, weigh, &mut adder)
         };
         chunk.iter().map(tree).collect::<Result<Vec<_>, QueryError>>()
     })?;
@@ -142,11 +143,16 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
+    fn largest(&self) -> MutexGuard<'_, Largest> {
+        self.largest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn build<'a, W: Weight>(
         &self,
         labels: Option<&'a LabelValues>,
         of_parts: &[(usize, &'a GroupSums)],
         weigh: &impl Fn(i64, usize) -> W,
+        adder: &mut Adder<W>,
     ) -> Result<GroupTree<'a, W>, QueryError> {
         let sorted = &self.runs.sorted;
         let stacks = of_parts.iter().map(|(_, group)| group.stacks.len()).sum();
@@ -156,19 +162,17 @@ impl Builder<'_> {
             let place = &self.place[self.runs.first[part] as usize..];
             weights.extend(group.stacks.iter().map(|&(stack, sum)| (place[stack as usize], weigh(sum, part))));
         }
-        weights.sort_unstable_by_key(|(place, _)| *place);
-        let sums = Sums::new(sorted, weights.iter().copied());
+        adder.add_up(&mut weights);
+        let smallest = self.largest().smallest;
+        let sums = Sums::of_at_least(smallest, sorted, weights.iter().copied());
 
         let root = if labels.is_some() { sums.total().value() } else { self.total };
         let enough = sums.enough(root, self.cut.keeps());
-        let smallest = {
-            let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
-            largest.add(sums.values(&enough))
-        };
+        let smallest = self.largest().add(sums.values(&enough));
         let (tree, cumulative) = sums.tree(sorted, &enough, Places::from(smallest));
         let lease = Some(self.engine.lease(tree.len() * BYTES_PER_NODE + stacks * size_of::<u32>())?);
         let places = weights.into_iter().map(|(place, _)| place).collect();
-        let group = Group { labels, sums: of_parts.to_vec(), places, _lease: lease };
+        let group = Group { labels, places, _lease: lease };
         Ok(GroupTree { group, tree, cumulative, height: sums.height() })
     }
 }

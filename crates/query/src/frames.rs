@@ -7,10 +7,10 @@ use foldhash::fast::RandomState;
 use profile::tree::conflict::{self, FrameMetadata};
 use profile::tree::weigh::{seen_nodes, seen_rows};
 use profile::tree::{LocationTree, NameTree, Weight, parents};
-use profile::{NONE, StackIx, StringIx};
+use profile::{NONE, StringIx};
 use store::part::PartSymbols;
 
-use crate::answer::{self, Grown, Merged, Slice};
+use crate::answer::{Grown, Merged, Runs, Slice, Stems};
 use crate::apart::{CHUNKS_PER_THREAD, Group};
 use crate::engine::{Context, Engine};
 use crate::error::QueryError;
@@ -134,48 +134,37 @@ pub(crate) fn contributors_of_stacks<W: Weight>(
     for (part, row) in merged.parts.iter().zip(&merged.union.row) {
         part.name_tree.frames.name.iter().zip(row).for_each(|(&name, &row)| nameless[row as usize] = name == 0);
     }
-    let stacks = Stems { merged, grown, kept, parent: parents(&kept.depth), nameless };
+    let stacks = Stacks { merged, runs: &grown.runs, kept, nameless };
     match &grown.what {
-        answer::Stems::All(_) => {
-            let mut last = vec![0; grown.runs.sorted.order.len()];
-            let seen = merged.parts.iter().enumerate().flat_map(|(index, part)| {
-                let seen = part.sums.seen.iter().enumerate().filter(|(_, seen)| **seen);
-                seen.map(move |(stack, _)| (index, stack as StackIx))
-            });
-            let mut is_seen = vec![false; last.len()];
-            seen.clone().for_each(|(part, stack)| is_seen[(grown.runs.first[part] + stack) as usize] = true);
-            let some =
-                (0..).zip(&grown.runs.sorted.order).filter(|(_, run)| is_seen[**run as usize]).map(|(place, _)| place);
-            Ok(stacks.contributors(0..kept.end[0], some, seen, &mut last))
+        Stems::All(_) => {
+            let seen = merged.parts.iter().flat_map(|part| &part.sums.seen);
+            let seen: Vec<bool> = seen.copied().collect();
+            let places = (0..).zip(&grown.runs.sorted.order).filter(|(_, run)| seen[**run as usize]);
+            Ok(stacks.contributors(0..kept.end[0] as usize, places.map(|(place, _)| place)))
         }
-        answer::Stems::Groups(groups) => {
+        Stems::Groups(groups) => {
             let of_group = group_rows(merged, kept);
             let mut label = 0;
             let branches = groups.iter().filter_map(|group| match group.labels {
-                None => Some((group, 0..kept.end[0])),
+                None => Some((group, 0..kept.end[0] as usize)),
                 Some(_) => {
                     label += 1;
                     Some((group, of_group[label - 1].clone()?))
                 }
             });
-            let branches: Vec<(&Group<'_>, Range<u32>)> = branches.collect();
+            let branches: Vec<(&Group<'_>, Range<usize>)> = branches.collect();
             let threads = engine.options().threads;
             let chunks: Vec<_> = branches.chunks(branches.len().div_ceil(threads * CHUNKS_PER_THREAD).max(1)).collect();
             let found = in_parallel(threads, &chunks, |chunk| {
-                let mut last = vec![0; grown.runs.sorted.order.len()];
                 let found = chunk.iter().map(|(group, within)| {
                     context.check()?;
-                    let seen = group
-                        .sums
-                        .iter()
-                        .flat_map(|&(part, sums)| sums.stacks.iter().map(move |&(stack, _)| (part, stack)));
-                    Ok(stacks.contributors(within.clone(), group.places.iter().copied(), seen, &mut last))
+                    Ok(stacks.contributors(within.clone(), group.places.iter().copied()))
                 });
                 found.collect::<Result<Vec<_>, QueryError>>()
             })?;
             let mut rows = vec![None; kept.depth.len()];
             for ((_, within), found) in branches.into_iter().zip(found.into_iter().flatten()) {
-                for (row, found) in rows[within.start as usize..within.end as usize].iter_mut().zip(found) {
+                for (row, found) in rows[within].iter_mut().zip(found) {
                     *row = row.or(found);
                 }
             }
@@ -184,45 +173,53 @@ pub(crate) fn contributors_of_stacks<W: Weight>(
     }
 }
 
-/// What leads from stacks to kept rows.
-struct Stems<'m, 'a, W> {
+/// Stacks in the order of a tree, and the rows of it that are kept.
+struct Stacks<'m, 'a, W> {
     merged: &'m Merged<'a, W>,
-    grown: &'m Grown<'a, W>,
+    runs: &'m Runs,
     kept: &'m Kept,
-    /// Of each kept row.
-    parent: Vec<u32>,
     /// By row of the union of frames.
     nameless: Vec<bool>,
 }
 
-impl<W: Weight> Stems<'_, '_, W> {
-    /// The contributors of the rows `within`, the first of which is the root of a tree of `seen` stacks (part and stack, ascending);
-    /// `some` are their places, ascending. `last` has a row per run, of any value.
-    fn contributors(
-        &self,
-        within: Range<u32>,
-        some: impl Iterator<Item = u32>,
-        seen: impl Iterator<Item = (usize, StackIx)>,
-        last: &mut [u32],
-    ) -> Vec<Option<Contributor>> {
-        let Self { merged, grown, kept, parent, nameless } = self;
-        let rows = within.start as usize..within.end as usize;
-        grown.runs.sorted.last_rows(some, &kept.depth, &kept.frame, rows.clone(), |run, row| last[run as usize] = row);
-        let mut found: Vec<Option<Contributor>> = vec![None; rows.len()];
-        let mut path = Vec::new();
-        for (index, stack) in seen {
-            let part = merged.parts[index];
-            let mut row = last[(grown.runs.first[index] + stack) as usize];
-            path.clear();
-            while row != within.start {
-                path.push(row);
-                row = parent[row as usize];
+/// A kept row on the way of a stack, and what the latest stack is there.
+struct Step {
+    row: usize,
+    frame: u32,
+    latest: Contributor,
+}
+
+impl<W: Weight> Stacks<'_, '_, W> {
+    /// The contributors of the rows `within`, the first of which stands for the root of a tree of the stacks at some
+    /// `places`, ascending.
+    fn contributors(&self, within: Range<usize>, places: impl Iterator<Item = u32>) -> Vec<Option<Contributor>> {
+        let Self { merged, runs, kept, nameless } = self;
+        let mut found: Vec<Option<Contributor>> = vec![None; within.len()];
+        let mut path: Vec<Step> = Vec::new();
+        let mut next = within.start + 1;
+        for place in places {
+            let frames = runs.sorted.frames(place);
+            let own = path.iter().zip(frames).take_while(|(step, frame)| step.frame == **frame).count();
+            path.truncate(own);
+            // what comes next in a preorder is below the path's end, or behind all that is
+            while next < within.end
+                && usize::from(kept.depth[next] - kept.depth[within.start]) == path.len() + 1
+                && frames.get(path.len()) == Some(&kept.frame[next])
+            {
+                let latest = Contributor { part: NONE, location: NONE, line: NONE, conflicts: 0 };
+                path.push(Step { row: next, frame: kept.frame[next], latest });
+                next += 1;
             }
+            if path.is_empty() {
+                continue;
+            }
+            let (index, stack) = runs.stack(place);
+            let part = merged.parts[index];
             let PartSymbols { symbols, stacks } = &*part.symbols;
             let mut locations = stacks.get(stack).iter().rev();
             // lines of a location that are still to come, the outermost last
             let (mut location, mut lines) = (0, 0..0);
-            while let Some(row) = path.pop() {
+            for Step { row, frame, latest } in &mut path {
                 let line = match lines.next_back() {
                     Some(line) => line as u32,
                     None => {
@@ -231,15 +228,22 @@ impl<W: Weight> Stems<'_, '_, W> {
                         lines.next_back().map_or(NONE, |line| line as u32)
                     }
                 };
-                match &mut found[(row - within.start) as usize] {
-                    Some(first) if (first.part as usize, first.location, first.line) == (index, location, line) => {}
+                if (latest.part as usize, latest.location, latest.line) == (index, location, line) {
+                    continue;
+                }
+                *latest = Contributor { part: index as u32, location, line, conflicts: 0 };
+                match &mut found[*row - within.start] {
                     Some(first) if first.part as usize == index => {
-                        first.add(part, location, line, nameless[kept.frame[row as usize] as usize]);
+                        first.add(part, location, line, nameless[*frame as usize]);
                     }
                     Some(first) => {
-                        first.join(&merged.parts, Contributor { part: index as u32, location, line, conflicts: 0 });
+                        // of parts the first
+                        let (mut one, other) =
+                            if latest.part < first.part { (*latest, *first) } else { (*first, *latest) };
+                        one.join(&merged.parts, other);
+                        *first = one;
                     }
-                    empty => *empty = Some(Contributor { part: index as u32, location, line, conflicts: 0 }),
+                    empty => *empty = Some(*latest),
                 }
             }
         }
@@ -267,13 +271,13 @@ impl Asked {
 
 /// Per group of [`Merged::groups`] its row and those below it, which its stacks may contribute to; `None` where it is not
 /// kept.
-fn group_rows<W: Weight>(merged: &Merged<'_, W>, kept: &Kept) -> Vec<Option<Range<u32>>> {
+fn group_rows<W: Weight>(merged: &Merged<'_, W>, kept: &Kept) -> Vec<Option<Range<usize>>> {
     let mut of_group = vec![None; merged.groups.len()];
     let mut row = 1;
     while row < kept.frame.len() {
         let end = kept.end[row] as usize;
         if let Some(group) = merged.group(kept.frame[row]) {
-            of_group[group as usize] = Some(row as u32..end as u32);
+            of_group[group as usize] = Some(row..end);
         }
         row = end;
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use profile::StackIx;
+use profile::tree::Weight;
 use store::budget::Lease;
 use store::part::{PartLabelSets, SampleRow, StackSums};
 
@@ -126,57 +127,69 @@ pub(crate) struct GroupSums {
     pub(crate) stacks: Vec<(StackIx, i64)>,
 }
 
-/// Values by stack of one group, on their way to its sums: the samples of a profile follow each other, so a table of all
+/// Values by stack of one group, on their way to its sums. The samples of a profile follow each other, so a table of all
 /// pairs of group and stack would be asked far more often than adding up lists now and then costs.
-#[derive(Default)]
-struct Gathered {
-    values: Vec<(StackIx, i64)>,
-    /// How many of them make it worth to add up.
-    full: usize,
+enum Gathered {
+    /// Values, and how many of them make it worth to add up.
+    Few(Vec<(StackIx, i64)>, usize),
+    /// As soon as this takes no more room.
+    Many(Adder<i64>),
 }
 
-/// Adds up what was gathered.
-struct Adder {
-    /// By stack; 0 between two uses, as is `met`.
-    sum: Vec<i64>,
-    /// A bit per stack.
+/// Sums by stack, or by anything else that is numbered.
+pub(crate) struct Adder<W> {
+    /// 0 between two uses, as is `met`.
+    sum: Vec<W>,
+    /// A bit each.
     met: Vec<u64>,
 }
 
-impl Adder {
-    fn new(stacks: usize) -> Self {
-        Self { sum: vec![0; stacks], met: vec![0; stacks.div_ceil(64)] }
+impl<W: Weight> Adder<W> {
+    pub(crate) fn new(stacks: usize) -> Self {
+        Self { sum: vec![W::ZERO; stacks], met: vec![0; stacks.div_ceil(64)] }
+    }
+
+    pub(crate) fn bytes(stacks: usize) -> usize {
+        stacks * size_of::<W>() + stacks.div_ceil(8)
+    }
+
+    #[inline]
+    fn add(&mut self, stack: StackIx, value: W) {
+        let sum = &mut self.sum[stack as usize];
+        *sum = sum.plus(value);
+        self.met[stack as usize / 64] |= 1 << (stack % 64);
+    }
+
+    /// Appends what was added, in ascending order.
+    fn take(&mut self, values: &mut Vec<(StackIx, W)>) {
+        for (place, word) in self.met.iter_mut().enumerate() {
+            let mut word = std::mem::take(word);
+            while word != 0 {
+                let stack = place * 64 + word.trailing_zeros() as usize;
+                values.push((stack as StackIx, std::mem::replace(&mut self.sum[stack], W::ZERO)));
+                word &= word - 1;
+            }
+        }
     }
 
     /// Makes of many values of a stack one, stacks in ascending order.
-    fn add_up(&mut self, values: &mut Vec<(StackIx, i64)>) {
+    pub(crate) fn add_up(&mut self, values: &mut Vec<(StackIx, W)>) {
         // so few that looking at every stack would take longer
         if values.len() < self.met.len() / 8 {
             values.sort_unstable_by_key(|(stack, _)| *stack);
             values.dedup_by(|(next, value), (stack, sum)| {
-                *sum = if next == stack { sum.wrapping_add(*value) } else { *sum };
+                *sum = if next == stack { sum.plus(*value) } else { *sum };
                 next == stack
             });
             return;
         }
         for (stack, value) in values.drain(..) {
-            let sum = &mut self.sum[stack as usize];
-            *sum = sum.wrapping_add(value);
-            self.met[stack as usize / 64] |= 1 << (stack % 64);
+            self.add(stack, value);
         }
-        for (place, word) in self.met.iter_mut().enumerate() {
-            let mut word = std::mem::take(word);
-            while word != 0 {
-                let stack = place * 64 + word.trailing_zeros() as usize;
-                values.push((stack as StackIx, std::mem::take(&mut self.sum[stack])));
-                word &= word - 1;
-            }
-        }
+        self.take(values);
     }
 }
 
-/// Of an [`Adder`].
-const BYTES_PER_STACK: usize = size_of::<i64>() + 1;
 const BYTES_PER_VALUE: usize = size_of::<(StackIx, i64)>();
 /// What a group has room for at first.
 const VALUES: usize = 64;
@@ -193,7 +206,7 @@ pub(crate) fn sums(
     let mut groups = Groups::new(engine, &scope.look.labels);
     let mut gathered: Vec<Gathered> = Vec::new();
     let mut group_of = SampleGroups::new(&mut groups, picks)?;
-    let mut leases = vec![engine.lease(stacks * BYTES_PER_STACK)?];
+    let mut leases = vec![engine.lease(Adder::<i64>::bytes(stacks))?];
     let mut adder = Adder::new(stacks);
     let wanted: Vec<_> = picks.picked.iter().map(Picked::as_pick).collect();
     visit_samples(context, &*picks.part, &wanted, |sample| {
@@ -204,24 +217,49 @@ pub(crate) fn sums(
         }
         let group = group_of.group(&sample)? as usize;
         if gathered.len() <= group {
-            gathered.push(Gathered::default());
+            gathered.push(Gathered::Few(Vec::new(), 0));
         }
-        let Gathered { values, full } = &mut gathered[group];
-        if values.len() == *full {
-            adder.add_up(values);
-            // so each value is added up twice at the most, on average
-            let most = (2 * values.len()).max(VALUES);
-            leases.push(engine.lease((most - values.capacity().min(most)) * BYTES_PER_VALUE)?);
-            values.reserve_exact(most - values.len());
-            *full = most;
+        match &mut gathered[group] {
+            Gathered::Many(sums) => sums.add(sample.stack, sample.value),
+            Gathered::Few(values, full) => {
+                if values.len() == *full {
+                    adder.add_up(values);
+                    // so each value is added up twice at the most, on average
+                    let most = (2 * values.len()).max(VALUES);
+                    if most * BYTES_PER_VALUE >= Adder::<i64>::bytes(stacks) {
+                        leases.push(engine.lease(Adder::<i64>::bytes(stacks))?);
+                        let mut sums = Adder::new(stacks);
+                        values
+                            .drain(..)
+                            .chain([(sample.stack, sample.value)])
+                            .for_each(|(stack, value)| sums.add(stack, value));
+                        gathered[group] = Gathered::Many(sums);
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    leases.push(engine.lease((most - values.capacity().min(most)) * BYTES_PER_VALUE)?);
+                    values.reserve_exact(most - values.len());
+                    *full = most;
+                }
+                values.push((sample.stack, sample.value));
+            }
         }
-        values.push((sample.stack, sample.value));
         Ok(ControlFlow::Continue(()))
     })?;
     context.check()?;
-    let of_group = |(labels, Gathered { mut values, .. }): (LabelValues, Gathered)| {
-        adder.add_up(&mut values);
-        GroupSums { labels, stacks: values }
+    let of_group = |(labels, gathered): (LabelValues, Gathered)| {
+        let stacks = match gathered {
+            Gathered::Few(mut values, _) => {
+                adder.add_up(&mut values);
+                values
+            }
+            Gathered::Many(mut sums) => {
+                let met = sums.met.iter().map(|word| word.count_ones() as usize).sum();
+                let mut values = Vec::with_capacity(met);
+                sums.take(&mut values);
+                values
+            }
+        };
+        GroupSums { labels, stacks }
     };
     Ok((groups.values.into_iter().zip(gathered).map(of_group).collect(), leases))
 }

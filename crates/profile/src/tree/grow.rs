@@ -5,8 +5,6 @@
 //! in that order, give a tree of their own. Nodes that the same stacks pass through are one *stretch*: of stretches there
 //! are at most twice as many as stacks, while every frame of every stack may be a node.
 
-use std::ops::Range;
-
 use super::build::{fitting, root_first};
 use super::ends;
 use super::keys::FrameRows;
@@ -90,33 +88,9 @@ impl Sorted {
         place
     }
 
-    /// Tells of each of `some` runs, given by their places in the order, ascending, the last row on its way in a tree: rows are in preorder, `depth` and
-    /// `frame` are theirs, and `within` begins with the one that stands for the root.
-    pub fn last_rows(
-        &self,
-        some: impl IntoIterator<Item = u32>,
-        depth: &[u16],
-        frame: &[u32],
-        within: Range<usize>,
-        mut tell: impl FnMut(u32, u32),
-    ) {
-        let mut path = vec![within.start as u32];
-        let mut next = within.start + 1;
-        for place in some {
-            let run = self.order[place as usize];
-            let frames = self.runs.get(run);
-            let own = path[1..].iter().zip(frames).take_while(|(row, own)| frame[**row as usize] == **own).count();
-            path.truncate(own + 1);
-            // what comes next is below the path's end, or behind all that is
-            while next < within.end
-                && usize::from(depth[next] - depth[within.start]) == path.len()
-                && frames.get(path.len() - 1) == Some(&frame[next])
-            {
-                path.push(next as u32);
-                next += 1;
-            }
-            tell(run, path[path.len() - 1]);
-        }
+    /// The frames of the run at a place, root first.
+    pub fn frames(&self, place: u32) -> &[u32] {
+        self.runs.get(self.order[place as usize])
     }
 }
 
@@ -152,6 +126,8 @@ pub struct Sums<W> {
 
 /// Stretches while runs are gone through in order.
 struct Open<W> {
+    /// Stretches of less are left out.
+    least: i64,
     total: W,
     flat: W,
     /// From the root to where the latest run ends, each with the number of the run that it began with, counted as they come.
@@ -166,16 +142,17 @@ impl<W: Weight> Open<W> {
     /// Ends what is deeper.
     fn close(&mut self, depth: u16) {
         while let Some((began, stretch)) = self.open.last_mut().filter(|(_, stretch)| stretch.to > depth) {
-            let first = &mut self.first[*began as usize];
-            let deeper = std::mem::replace(first, self.closed.len() as u32);
+            // of a stretch only a part may end: what passed through it so far passed through all of it
+            let ended = Stretch { from: stretch.from.max(depth + 1), ..*stretch };
+            if ended.sum.value() >= self.least {
+                let first = &mut self.first[*began as usize];
+                let deeper = std::mem::replace(first, self.closed.len() as u32);
+                self.closed.push((ended, deeper));
+            }
             if stretch.from <= depth {
-                // only a part of the stretch ends: what passed through it so far passed through all of it
-                self.closed.push((Stretch { from: depth + 1, ..*stretch }, deeper));
                 (stretch.to, stretch.flat) = (depth, W::ZERO);
                 return;
             }
-            let ended = *stretch;
-            self.closed.push((ended, deeper));
             self.open.pop();
             let above = self.open.last_mut().map_or(&mut self.total, |(_, above)| &mut above.sum);
             *above = above.plus(ended.sum);
@@ -199,14 +176,21 @@ impl<W: Weight> Open<W> {
 impl<W: Weight> Sums<W> {
     /// Of `some` runs by their places in the order, ascending, with their weights.
     pub fn new(sorted: &Sorted, some: impl IntoIterator<Item = (u32, W)>) -> Self {
+        Self::of_at_least(i64::MIN, sorted, some)
+    }
+
+    /// The same without nodes of less than `least`. No weight is negative, or `least` is [`i64::MIN`]: so with a node all that is below
+    /// it is left out.
+    pub fn of_at_least(least: i64, sorted: &Sorted, some: impl IntoIterator<Item = (u32, W)>) -> Self {
         let some = some.into_iter();
-        let runs = some.size_hint().1.unwrap_or(0);
+        let runs = if least == i64::MIN { some.size_hint().1.unwrap_or(0) } else { 0 };
         let mut open = Open {
+            least,
             total: W::ZERO,
             flat: W::ZERO,
             open: Vec::new(),
             closed: Vec::with_capacity(2 * runs),
-            first: Vec::with_capacity(runs),
+            first: Vec::with_capacity(some.size_hint().1.unwrap_or(0)),
         };
         let mut height = 1;
         let mut previous = None;
@@ -458,19 +442,14 @@ mod tests {
             prop_assert_eq!(got.collect::<Vec<_>>(), expected);
             prop_assert_eq!(&shown.end, &ends(&shown.depth));
 
-            // the last row of each stack is the last of its path in the whole tree that is shown
-            let parent = crate::tree::parents(&tree.depth);
-            let row_of = |node: u32| (1..=node as usize).filter(|&node| node_seen[node]).count();
-            let mut told = 0;
-            sorted.last_rows(some.map(|(place, _)| place), &shown.depth, &shown.frame, 0..shown.len(), |run, last| {
-                let mut row = row_of(names.stack_node[run as usize]);
-                while rows.binary_search(&row).is_err() {
-                    row = parent[row] as usize;
-                }
-                assert_eq!(rows.binary_search(&row), Ok(last as usize));
-                told += 1;
-            });
-            prop_assert_eq!(told, seen.iter().filter(|seen| **seen).count());
+            // what is left out with what is below it is what has no place
+            let least = shown_sums.iter().skip(1).copied().min().unwrap_or(i64::MAX);
+            let largest = Sums::of_at_least(least, &sorted, some);
+            let enough = largest.enough(largest.total(), keeps);
+            let all = grown.enough(grown.total(), |value, above| value >= least && keeps(value, above));
+            let places = Places::from(least);
+            prop_assert_eq!(largest.tree(&sorted, &enough, places), grown.tree(&sorted, &all, places));
+            prop_assert_eq!(largest.height(), grown.height());
         }
     }
 }
