@@ -36,7 +36,10 @@ pub fn selector(bytes: &[u8]) -> bool {
     match query::selector::parse(bytes) {
         Ok(selector) => {
             let name = selector.profile_type.to_string();
-            // a type that was read names itself again, but for bytes that are no text
+            // a type that was read names itself again, but for bytes that are no text, and what stands for them
+            if name.contains(char::REPLACEMENT_CHARACTER) {
+                return true;
+            }
             let again = query::selector::parse(format!("{{__name__={}}}", quoted(&name))).expect("its own type");
             assert_eq!(again.profile_type, selector.profile_type);
             true
