@@ -127,7 +127,8 @@ fn streams_that_are_not_asked_about_are_not_read() {
 fn nothing_more_is_read_once_an_answer_is_refused() {
     let part = part(&(0..50).map(|job| 1_000 + job).collect::<Vec<_>>());
     let few = EngineOptions { series_max: 2, ..EngineOptions::default() };
-    let small = EngineOptions { memory_bytes: 3 << 10, ..EngineOptions::default() };
+    // a group of one stack takes some ten bytes
+    let small = EngineOptions { memory_bytes: 64, ..EngineOptions::default() };
     let report = |report_type, labels: &[&str], options| -> Result<(), QueryError> {
         let merge = Selection::Merge { query: TYPE_CPU.to_owned(), start: Some(0), end: Some(i64::MAX) };
         let request = QueryRequest {
