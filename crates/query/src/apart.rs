@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use profile::tree::grow::Places;
-use profile::tree::{Sums, Weight, WeightedTree};
+use profile::tree::{Sums, Weight, WeightedTree, ends};
 use store::budget::Lease;
 
 use crate::answer::Runs;
@@ -104,7 +104,10 @@ pub(crate) fn apart<'a, W: Weight>(
     };
     let mut branches = Vec::new();
     let mut sums = Vec::new();
-    for GroupTree { group, tree, cumulative, height } in trees.into_iter().flatten() {
+    // of the first groups much was kept that turned out to be too small
+    let smallest = builder.largest().smallest;
+    for group_tree in trees.into_iter().flatten() {
+        let GroupTree { group, tree, cumulative, height } = group_tree.of_at_least(smallest);
         out.height = out.height.max(height + usize::from(group.labels.is_some()));
         match group.labels {
             None => {
@@ -129,6 +132,24 @@ struct GroupTree<'a, W> {
     tree: WeightedTree<W>,
     cumulative: Vec<W>,
     height: usize,
+}
+
+impl<W: Weight> GroupTree<'_, W> {
+    /// The same without nodes of less, each of which has all that is below it as small.
+    fn of_at_least(self, smallest: i64) -> Self {
+        let Self { group, tree, cumulative, height } = self;
+        let large = |row: &usize| *row == 0 || cumulative[*row].value() >= smallest;
+        let rows: Vec<usize> = (0..tree.len()).filter(large).collect();
+        let depth: Vec<u16> = rows.iter().map(|&row| tree.depth[row]).collect();
+        let tree = WeightedTree {
+            end: ends(&depth),
+            depth,
+            frame: rows.iter().map(|&row| tree.frame[row]).collect(),
+            flat: rows.iter().map(|&row| tree.flat[row]).collect(),
+        };
+        let cumulative = rows.iter().map(|&row| cumulative[row]).collect();
+        Self { group, tree, cumulative, height }
+    }
 }
 
 struct Builder<'b> {
