@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use profile::StackIx;
 use profile::tree::grow::Places;
-use profile::tree::weigh::{seen_nodes, seen_rows};
+use profile::tree::weigh::seen_nodes;
 use profile::tree::{Change, FrameUnion, Key, Sorted, Sorter, Sums, Weight, WeightedTree, join};
 use store::part::{PartSymbols, StackSums};
 
@@ -138,8 +138,8 @@ pub(crate) fn scaled(value: i64, scale: f64) -> i64 {
 pub(crate) struct Slice {
     /// Index into the merged parts.
     pub(crate) part: usize,
-    /// The nodes of the part's name tree that a seen stack passes through, ascending.
-    pub(crate) nodes: Vec<u32>,
+    /// Of each node of the part's name tree, whether a seen stack passes through it.
+    pub(crate) seen: Vec<bool>,
 }
 
 /// Stacks that are told apart or seen otherwise: of them there is no tree of each part, and none as a whole.
@@ -311,7 +311,7 @@ fn whole<W: Weight>(
     let seen = seen_nodes(&tree.depth, &tree.stack_node, &part.sums.seen);
     let weights = part.sums.sum.iter().map(|&sum| weigh(sum));
     let weighted = WeightedTree::new(tree, weights, &part.sums.seen, &seen, frame_row);
-    (Slice { part: index, nodes: seen_rows(&seen) }, weighted)
+    (Slice { part: index, seen }, weighted)
 }
 
 fn sort(context: &Context, parts: &[&PartSums], union: &FrameUnion) -> Result<Runs, QueryError> {

@@ -105,7 +105,7 @@ fn part_contributors<W: Weight>(
     let part = merged.parts[slice.part];
     let tree = &*part.name_tree;
     let mut asked = Asked::default();
-    for_each_common(kept, tree, &slice.nodes, &merged.union.row[slice.part], |row, node| {
+    for_each_common(kept, tree, &seen_rows(&slice.seen), &merged.union.row[slice.part], |row, node| {
         let mut conflicts = tree.conflicts[node];
         if conflicts != 0 {
             asked.add(tree, node, found.len());
