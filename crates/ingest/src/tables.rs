@@ -59,24 +59,13 @@ impl<'s> Tables<'s> {
     }
 
     /// Ranges are those of the first to name the binary.
-    pub(crate) fn mapping(
-        &mut self,
-        file: u32,
-        build_id: u32,
-        [start, limit, offset]: [u64; 3],
-    ) -> Result<u32, IngestError> {
+    pub(crate) fn mapping(&mut self, file: u32, build_id: u32, range: [u64; 3]) -> Result<u32, IngestError> {
         if let Some(&ix) = self.mappings.get(&(file, build_id)) {
             return Ok(ix);
         }
         let mappings = &mut self.symbols.mappings;
         within("mappings", mappings.len() + 1, self.limits.mappings)?;
-        let ix = mappings.len() as u32;
-        mappings.file.push(file);
-        mappings.build_id.push(build_id);
-        mappings.start.push(start);
-        mappings.limit.push(limit);
-        mappings.offset.push(offset);
-        mappings.flags.push(0);
+        let ix = mappings.push(file, build_id, range, 0);
         self.mappings.insert((file, build_id), ix);
         Ok(ix)
     }
@@ -91,11 +80,7 @@ impl<'s> Tables<'s> {
     ) -> Result<u32, IngestError> {
         let functions = &mut self.symbols.functions;
         within("functions", functions.len() + 1, self.limits.functions)?;
-        functions.name.push(name);
-        functions.system_name.push(system_name);
-        functions.filename.push(filename);
-        functions.start_line.push(start_line);
-        Ok(functions.len() as u32 - 1)
+        Ok(functions.push([name, system_name, filename], start_line))
     }
 
     /// Of the location that [`Tables::location`] will end.

@@ -225,12 +225,7 @@ impl Entries {
             [] => name(of.system_name).map_or(system_name, |name| self.string(&name)),
             name => self.string(name),
         };
-        let functions = &mut self.symbols.functions;
-        let row = functions.len() as u32;
-        functions.name.push(name);
-        functions.system_name.push(system_name);
-        functions.filename.push(filename);
-        functions.start_line.push(of.start_line);
+        let row = self.symbols.functions.push([name, system_name, filename], of.start_line);
         self.function_ids.insert(hash, row);
         row
     }
@@ -310,14 +305,7 @@ impl Entries {
             return row;
         }
         let [file, build_id] = [of.file, of.build_id].map(|text| self.string(text));
-        let mappings = &mut self.symbols.mappings;
-        let row = mappings.len() as u32;
-        mappings.file.push(file);
-        mappings.build_id.push(build_id);
-        mappings.start.push(of.range[0]);
-        mappings.limit.push(of.range[1]);
-        mappings.offset.push(of.range[2]);
-        mappings.flags.push(0);
+        let row = self.symbols.mappings.push(file, build_id, of.range, 0);
         self.mapping_ids.insert(hash, row);
         row
     }
@@ -402,15 +390,9 @@ impl Excerpt<'_> {
         }
         let (of, at) = (&self.from.mappings, row as usize);
         let (file, build_id) = (self.string(of.file[at]), self.string(of.build_id[at]));
-        let mappings = &mut self.into.mappings;
-        mappings.file.push(file);
-        mappings.build_id.push(build_id);
-        mappings.start.push(of.start[at]);
-        mappings.limit.push(of.limit[at]);
-        mappings.offset.push(of.offset[at]);
-        mappings.flags.push(of.flags[at]);
-        self.mappings.insert(row, mappings.len() as u32 - 1);
-        mappings.len() as u32 - 1
+        let new = self.into.mappings.push(file, build_id, of.range(at), of.flags[at]);
+        self.mappings.insert(row, new);
+        new
     }
 
     fn function(&mut self, row: u32) -> u32 {
@@ -421,15 +403,10 @@ impl Excerpt<'_> {
             return known;
         }
         let (of, at) = (&self.from.functions, row as usize);
-        let [name, system_name, filename] =
-            [of.name[at], of.system_name[at], of.filename[at]].map(|text| self.string(text));
-        let functions = &mut self.into.functions;
-        functions.name.push(name);
-        functions.system_name.push(system_name);
-        functions.filename.push(filename);
-        functions.start_line.push(of.start_line[at]);
-        self.functions.insert(row, functions.len() as u32 - 1);
-        functions.len() as u32 - 1
+        let texts = of.texts(at).map(|text| self.string(text));
+        let new = self.into.functions.push(texts, of.start_line[at]);
+        self.functions.insert(row, new);
+        new
     }
 }
 

@@ -70,6 +70,24 @@ pub struct Mappings {
 }
 
 impl Mappings {
+    /// `range`: start, limit and offset.
+    #[inline]
+    pub fn push(&mut self, file: StringIx, build_id: StringIx, range: [u64; 3], flags: u8) -> u32 {
+        let [start, limit, offset] = range;
+        self.file.push(file);
+        self.build_id.push(build_id);
+        self.start.push(start);
+        self.limit.push(limit);
+        self.offset.push(offset);
+        self.flags.push(flags);
+        self.len() as u32 - 1
+    }
+
+    /// Start, limit and offset.
+    pub fn range(&self, row: usize) -> [u64; 3] {
+        [self.start[row], self.limit[row], self.offset[row]]
+    }
+
     pub fn len(&self) -> usize {
         self.file.len()
     }
@@ -88,6 +106,22 @@ pub struct Functions {
 }
 
 impl Functions {
+    /// `texts`: name, system name and file.
+    #[inline]
+    pub fn push(&mut self, texts: [StringIx; 3], start_line: i64) -> FunctionIx {
+        let [name, system_name, filename] = texts;
+        self.name.push(name);
+        self.system_name.push(system_name);
+        self.filename.push(filename);
+        self.start_line.push(start_line);
+        self.len() as u32 - 1
+    }
+
+    /// Name, system name and file.
+    pub fn texts(&self, row: usize) -> [StringIx; 3] {
+        [self.name[row], self.system_name[row], self.filename[row]]
+    }
+
     pub fn len(&self) -> usize {
         self.name.len()
     }

@@ -338,7 +338,7 @@ struct Tables {
     symbols: Symbols,
     strings: HashMap<Box<[u8]>, StringIx, RandomState>,
     mappings: HashMap<(StringIx, StringIx), u32, RandomState>,
-    functions: HashMap<(StringIx, StringIx, StringIx, i64), u32, RandomState>,
+    functions: HashMap<([StringIx; 3], i64), u32, RandomState>,
     locations: HashMap<LocationContent, u32, RandomState>,
 }
 
@@ -432,15 +432,8 @@ impl Tables {
         let file = self.string(from.symbols.strings.get(theirs.file[row]));
         let build_id = self.string(from.symbols.strings.get(theirs.build_id[row]));
         let ours = &mut self.symbols.mappings;
-        let known = *self.mappings.entry((file, build_id)).or_insert_with(|| {
-            ours.file.push(file);
-            ours.build_id.push(build_id);
-            ours.start.push(theirs.start[row]);
-            ours.limit.push(theirs.limit[row]);
-            ours.offset.push(theirs.offset[row]);
-            ours.flags.push(theirs.flags[row]);
-            (ours.file.len() - 1) as u32
-        });
+        let new = || ours.push(file, build_id, theirs.range(row), theirs.flags[row]);
+        let known = *self.mappings.entry((file, build_id)).or_insert_with(new);
         from.mapping[row] = known;
         known
     }
@@ -451,18 +444,10 @@ impl Tables {
         }
         let row = function as usize;
         let theirs = &from.symbols.functions;
-        let name = self.string(from.symbols.strings.get(theirs.name[row]));
-        let system_name = self.string(from.symbols.strings.get(theirs.system_name[row]));
-        let filename = self.string(from.symbols.strings.get(theirs.filename[row]));
+        let texts = theirs.texts(row).map(|text| self.string(from.symbols.strings.get(text)));
         let start_line = theirs.start_line[row];
         let ours = &mut self.symbols.functions;
-        let known = *self.functions.entry((name, system_name, filename, start_line)).or_insert_with(|| {
-            ours.name.push(name);
-            ours.system_name.push(system_name);
-            ours.filename.push(filename);
-            ours.start_line.push(start_line);
-            (ours.name.len() - 1) as u32
-        });
+        let known = *self.functions.entry((texts, start_line)).or_insert_with(|| ours.push(texts, start_line));
         from.function[row] = known;
         known
     }

@@ -444,14 +444,7 @@ impl<'a> Tables<'a> {
         }
         let (from, row) = (&self.from.mappings, mapping as usize);
         let (file, build_id) = (self.string(from.file[row]), self.string(from.build_id[row]));
-        let mappings = &mut self.symbols.mappings;
-        mappings.file.push(file);
-        mappings.build_id.push(build_id);
-        mappings.start.push(from.start[row]);
-        mappings.limit.push(from.limit[row]);
-        mappings.offset.push(from.offset[row]);
-        mappings.flags.push(from.flags[row]);
-        self.mapping[row] = mappings.len() as u32 - 1;
+        self.mapping[row] = self.symbols.mappings.push(file, build_id, from.range(row), from.flags[row]);
         self.mapping[row]
     }
 
@@ -460,15 +453,8 @@ impl<'a> Tables<'a> {
             return if function == NONE { NONE } else { self.function[function as usize] };
         }
         let (from, row) = (&self.from.functions, function as usize);
-        let name = self.string(from.name[row]);
-        let system_name = self.string(from.system_name[row]);
-        let filename = self.string(from.filename[row]);
-        let functions = &mut self.symbols.functions;
-        functions.name.push(name);
-        functions.system_name.push(system_name);
-        functions.filename.push(filename);
-        functions.start_line.push(from.start_line[row]);
-        self.function[row] = functions.len() as u32 - 1;
+        let texts = from.texts(row).map(|text| self.string(text));
+        self.function[row] = self.symbols.functions.push(texts, from.start_line[row]);
         self.function[row]
     }
 }

@@ -341,15 +341,8 @@ impl Interner {
             return id;
         }
         let of = &from.functions;
-        let name = self.add_string(from, hashes, of.name[ix]);
-        let system_name = self.add_string(from, hashes, of.system_name[ix]);
-        let filename = self.add_string(from, hashes, of.filename[ix]);
-        let functions = &mut Arc::make_mut(&mut self.symbols).symbols.functions;
-        let id = functions.len() as u32;
-        functions.name.push(name);
-        functions.system_name.push(system_name);
-        functions.filename.push(filename);
-        functions.start_line.push(of.start_line[ix]);
+        let texts = of.texts(ix).map(|text| self.add_string(from, hashes, text));
+        let id = Arc::make_mut(&mut self.symbols).symbols.functions.push(texts, of.start_line[ix]);
         self.functions.insert(hash, id);
         id
     }
@@ -364,13 +357,7 @@ impl Interner {
         let file = self.add_string(from, hashes, of.file[ix]);
         let build_id = self.add_string(from, hashes, of.build_id[ix]);
         let mappings = &mut Arc::make_mut(&mut self.symbols).symbols.mappings;
-        let id = mappings.len() as u32;
-        mappings.file.push(file);
-        mappings.build_id.push(build_id);
-        mappings.start.push(of.start[ix]);
-        mappings.limit.push(of.limit[ix]);
-        mappings.offset.push(of.offset[ix]);
-        mappings.flags.push(of.flags[ix]);
+        let id = mappings.push(file, build_id, of.range(ix), of.flags[ix]);
         self.mappings.insert(hash, id);
         id
     }
