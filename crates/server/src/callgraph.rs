@@ -1,9 +1,10 @@
 //! The call graph as a message, written from columns in one pass: it has many times more calls than functions, and each
 //! spells out the names of its ends.
 
-use query::report::{CallEdge, CallGraph, FrameColumns, TextColumn};
+use query::report::{CallEdge, CallGraph};
 
 use crate::encoded::{Encoded, message, string, uint};
+use crate::frame_meta::frame_meta;
 
 /// Field numbers of `Callgraph`.
 mod graph {
@@ -18,14 +19,6 @@ mod node {
     pub(super) const META: u32 = 2;
     pub(super) const CUMULATIVE: u32 = 3;
     pub(super) const FLAT: u32 = 4;
-}
-
-/// Field numbers of `CallgraphNodeMeta`.
-mod meta {
-    pub(super) const LOCATION: u32 = 1;
-    pub(super) const MAPPING: u32 = 2;
-    pub(super) const FUNCTION: u32 = 3;
-    pub(super) const LINE: u32 = 4;
 }
 
 /// Field numbers of `CallgraphEdge`.
@@ -49,7 +42,7 @@ pub(crate) fn call_graph(graph: &CallGraph) -> Encoded {
     for row in 0..nodes {
         message(&mut out, graph::NODES, |out| {
             string(out, node::ID, names.get(row as u32));
-            message(out, node::META, |out| write_meta(&graph.frames, row, names.get(row as u32), out));
+            message(out, node::META, |out| frame_meta(&graph.frames, row, names.get(row as u32), out));
             uint(out, node::CUMULATIVE, graph.node_cumulative[row] as u64);
             uint(out, node::FLAT, graph.node_flat[row] as u64);
         });
@@ -96,53 +89,10 @@ impl Names {
     }
 }
 
-/// What a row's frame is. Identifiers are rows: they tie a location to its mapping and a line to its function, and mean
-/// nothing beyond.
-fn write_meta(frames: &FrameColumns, row: usize, id: &[u8], out: &mut Vec<u8>) {
-    let text = |out: &mut Vec<u8>, field: u32, column: &TextColumn| {
-        if let Some(text) = column.get(row) {
-            string(out, field, text);
-        }
-    };
-    let has_mapping = frames.mapping_file.keys[row] >= 0 || frames.mapping_build_id.keys[row] >= 0;
-    let has_function = frames.has_function(row);
-    message(out, meta::LOCATION, |out| {
-        string(out, 1, id);
-        uint(out, 2, frames.location_address.values[row]);
-        if has_mapping {
-            string(out, 4, id);
-        }
-    });
-    if has_mapping {
-        message(out, meta::MAPPING, |out| {
-            string(out, 1, id);
-            text(out, 5, &frames.mapping_file);
-            text(out, 6, &frames.mapping_build_id);
-        });
-    }
-    if has_function {
-        message(out, meta::FUNCTION, |out| {
-            string(out, 1, id);
-            uint(out, 2, frames.function_startline.values[row] as u64);
-            text(out, 3, &frames.function_name);
-            text(out, 4, &frames.function_system_name);
-            text(out, 5, &frames.function_file_name);
-        });
-    }
-    if frames.location_line.valid[row] {
-        message(out, meta::LINE, |out| {
-            if has_function {
-                string(out, 1, id);
-            }
-            uint(out, 2, frames.location_line.values[row] as u64);
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use query::report::Column;
+    use query::report::{Column, FrameColumns, TextColumn};
 
     use super::*;
     use crate::proto::parca::metastore::v1alpha1::{Function, Line, Location, Mapping};

@@ -10,7 +10,7 @@
 //!
 //! Map: `listener` accept and drain · `tls` certificates that change · `front` sorting · `grpc` the common front of all RPCs · `api` the services ·
 //! `rest` JSON under `/api` · `otlp_http` OTLP without gRPC · `plain` metrics, pprof, UI · `arrow` reports as Arrow · `nested` and `callgraph` as messages that are
-//! written in one pass (`encoded`) · `writer` into the store · `known` stacks that agents need not send again ·
+//! written in one pass (`encoded`, `frame_meta`) · `writer` into the store · `known` stacks that agents need not send again ·
 //! `work` bounded blocking work · `metrics` what is counted · [`selfprofile`] its own CPU profile ·
 //! [`go_time`] times as Go writes them · `proto` generated messages.
 
@@ -18,6 +18,7 @@ mod api;
 mod arrow;
 mod callgraph;
 mod encoded;
+mod frame_meta;
 mod front;
 pub mod go_time;
 mod grpc;

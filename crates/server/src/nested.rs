@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use query::report::{Dictionary, FlameGraph, FrameColumns, NestedFlameGraph, TextColumn};
 
-use crate::encoded::{Encoded, message, string, uint};
+use crate::encoded::{Encoded, message, uint};
+use crate::frame_meta::frame_meta;
 use crate::proto::parca::metastore::v1alpha1::{Function, Line, Location, Mapping};
 use crate::proto::parca::query::v1alpha1::Flamegraph;
 
@@ -26,14 +27,14 @@ pub(crate) fn flame_graph(nested: &NestedFlameGraph, total: i64) -> Flamegraph {
     };
     let root = if *tables {
         let mut tables = Tables::new(&graph.frames);
-        let root = root(graph, |row, out| uint(out, meta::LOCATION_INDEX, tables.location(row).into()));
+        let root = root(graph, |row, out| uint(out, LOCATION_INDEX, tables.location(row).into()));
         message.string_table = tables.strings;
         message.mapping = tables.mappings;
         message.function = tables.functions;
         message.locations = tables.locations;
         root
     } else {
-        root(graph, |row, out| spelled_out(&graph.frames, row, out))
+        root(graph, |row, out| frame_meta(&graph.frames, row, &[], out))
     };
     message.root = Some(root);
     message
@@ -50,14 +51,8 @@ mod node {
     pub(super) const CHILDREN: u32 = 4;
 }
 
-/// Field numbers of `FlamegraphNodeMeta`.
-mod meta {
-    pub(super) const LOCATION: u32 = 1;
-    pub(super) const MAPPING: u32 = 2;
-    pub(super) const FUNCTION: u32 = 3;
-    pub(super) const LINE: u32 = 4;
-    pub(super) const LOCATION_INDEX: u32 = 5;
-}
+/// Field number in `FlamegraphNodeMeta`, in place of what [`frame_meta`] writes.
+const LOCATION_INDEX: u32 = 5;
 
 /// All nodes; `write_meta` appends the fields of one row's `FlamegraphNodeMeta`.
 fn root(graph: &FlameGraph, mut write_meta: impl FnMut(usize, &mut Vec<u8>)) -> Encoded {
@@ -94,34 +89,6 @@ fn root(graph: &FlameGraph, mut write_meta: impl FnMut(usize, &mut Vec<u8>)) -> 
         out.extend_from_slice(&own[own_of(row)]);
     }
     out.into()
-}
-
-fn text(out: &mut Vec<u8>, field: u32, column: &TextColumn, row: usize) {
-    if let Some(text) = column.get(row) {
-        string(out, field, text);
-    }
-}
-
-/// What a row is, in full.
-fn spelled_out(frames: &FrameColumns, row: usize, out: &mut Vec<u8>) {
-    message(out, meta::LOCATION, |out| uint(out, 2, frames.location_address.values[row]));
-    if frames.mapping_file.keys[row] >= 0 || frames.mapping_build_id.keys[row] >= 0 {
-        message(out, meta::MAPPING, |out| {
-            text(out, 5, &frames.mapping_file, row);
-            text(out, 6, &frames.mapping_build_id, row);
-        });
-    }
-    if frames.has_function(row) {
-        message(out, meta::FUNCTION, |out| {
-            uint(out, 2, frames.function_startline.values[row] as u64);
-            text(out, 3, &frames.function_name, row);
-            text(out, 4, &frames.function_system_name, row);
-            text(out, 5, &frames.function_file_name, row);
-        });
-    }
-    if frames.location_line.valid[row] {
-        message(out, meta::LINE, |out| uint(out, 2, frames.location_line.values[row] as u64));
-    }
 }
 
 /// Distinct strings, mappings, functions and locations. Rows are counted from 1, so that 0 is none; of strings,
