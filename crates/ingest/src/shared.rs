@@ -91,7 +91,8 @@ pub(crate) struct Text<'s> {
 }
 
 /// What one message says of symbols and stacks. All that it names is counted against the limits, whether it is known or not: a
-/// message is taken or refused whatever came before it.
+/// message is taken or refused whatever came before it. What its symbols mean is not counted, as that is found out once only: it
+/// is a name a function, each bounded by its symbol ([`NAME_BYTES_MIN`]).
 pub(crate) struct Shared<'s> {
     pub(crate) limits: &'s Limits,
     /// Label sets, and the strings of these.
@@ -201,6 +202,9 @@ impl<'s> Shared<'s> {
         make: impl FnOnce(Tables<'s>) -> Result<Batch, IngestError>,
     ) -> Result<(Batch, Vec<u32>), IngestError> {
         let mut batch = make(self.own)?;
+        let own = &batch.symbols.strings;
+        within("strings", self.strings + own.len(), self.limits.strings)?;
+        within("bytes of strings", self.string_bytes + own.bytes.len(), self.limits.unpacked_bytes)?;
         let (rows, dictionary) = self.dictionaries.rows(&self.named);
         batch.samples.stack.iter_mut().for_each(|stack| *stack = rows[*stack as usize]);
         batch.dictionary = Some(dictionary);
@@ -216,5 +220,64 @@ impl<'s> Text<'s> {
 
     pub(crate) fn hash(&self) -> u128 {
         self.hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of one stack, its function named by `symbol`.
+    fn batch(dictionaries: &Dictionaries, symbol: &[u8]) -> Batch {
+        let limits = Limits::default();
+        let mut tables = Shared::new(&limits, dictionaries);
+        let (nothing, symbol) = (tables.no_text(), tables.text(symbol).expect("a text"));
+        let function = tables.function([nothing, symbol, nothing], 0).expect("a function");
+        tables.line(Line { function, line: 1, column: 0 }).expect("a line");
+        let location = tables.location(NONE, 7).expect("a location");
+        let stack = tables.stack(&[location]).expect("a stack");
+        let make = |own: Tables<'_>| {
+            let mut batch = own.into_batch();
+            batch.samples.stack.push(stack);
+            Ok(batch)
+        };
+        tables.into_batch(make).expect("a batch").0
+    }
+
+    fn called(batch: Batch) -> String {
+        let symbols = batch.without_dictionary().symbols;
+        symbols.strings.get_str(symbols.functions.name[0]).into_owned()
+    }
+
+    #[test]
+    fn a_dictionary_that_has_grown_too_large_is_left_to_its_batches_and_a_new_one_begins() {
+        let dictionaries = Dictionaries::new(4 * 4_096);
+        let id = |batch: &Batch| batch.dictionary.as_ref().map(|dictionary| dictionary.id());
+        let first = batch(&dictionaries, b"small");
+        let second = batch(&dictionaries, b"another");
+        assert_eq!(id(&first), id(&second), "taken up again");
+        assert!(dictionaries.bytes() > 0);
+        let large = batch(&dictionaries, &[b'x'; 5_000]);
+        assert_eq!(id(&large), id(&first));
+        assert!(large.dictionary.as_ref().is_some_and(|dictionary| !dictionaries.keep(dictionary)));
+        assert_eq!(dictionaries.bytes(), 0, "nobody but its batches has it");
+        let next = batch(&dictionaries, b"small");
+        assert_ne!(id(&next), id(&first));
+        assert_eq!([first, second, next].map(called), ["small", "another", "small"]);
+        assert_eq!(called(large).len(), 5_000);
+    }
+
+    #[test]
+    fn a_name_that_is_much_longer_than_its_symbol_stays_a_symbol() {
+        let dictionaries = Dictionaries::default();
+        assert_eq!(called(batch(&dictionaries, b"_ZN3foo3barEi")), "foo::bar");
+        // a function of a tuple of ten numbers, and of that tuple twenty times more
+        let symbol = format!("_RINvC1a1fTllllllllllE{}E", "B7_".repeat(20));
+        let meaning = demangled(symbol.as_bytes());
+        assert!(
+            matches!(meaning, Cow::Owned(_)) && meaning.len() > NAME_BYTES_MIN.max(4 * symbol.len()),
+            "{meaning:?}"
+        );
+        assert_eq!(called(batch(&dictionaries, symbol.as_bytes())), symbol);
     }
 }

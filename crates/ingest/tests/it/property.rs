@@ -21,42 +21,71 @@ fn limits() -> Limits {
     }
 }
 
-/// Whether it was taken; then the batch must be sound and within the limits.
-fn sound(decoded: Result<Batch, IngestError>) -> bool {
-    let Ok(batch) = decoded else { return false };
-    batch.check().unwrap_or_else(|defect| panic!("{defect}"));
-    let batch = batch.without_dictionary();
-    batch.check().unwrap_or_else(|defect| panic!("on its own: {defect}"));
+thread_local! {
+    /// Of all messages so far; so small that it is often begun anew.
+    static KNOWN: Dictionaries = Dictionaries::new(1 << 18);
+}
+
+/// Whether it was taken; then the batch must be sound and within the limits. What came before must make no difference.
+fn sound(decode: impl Fn(&Dictionaries) -> Result<Batch, IngestError>) -> bool {
+    let alone = decode(&Dictionaries::default());
+    let among = KNOWN.with(&decode);
+    let (Ok(alone), Ok(among)) = (&alone, &among) else {
+        assert_eq!(
+            alone.map(drop).map_err(|error| error.to_string()),
+            among.map(drop).map_err(|error| error.to_string())
+        );
+        return false;
+    };
+    let [alone, among] = [alone, among].map(|batch| {
+        batch.check().unwrap_or_else(|defect| panic!("{defect}"));
+        let batch = batch.clone().without_dictionary();
+        batch.check().unwrap_or_else(|defect| panic!("on its own: {defect}"));
+        batch
+    });
+    let (symbols, same) = (&alone.symbols, &among.symbols);
+    assert_eq!((&alone.stacks, &alone.samples.stack), (&among.stacks, &among.samples.stack));
+    assert_eq!((&symbols.strings.bytes, &symbols.strings.spans), (&same.strings.bytes, &same.strings.spans));
+    assert_eq!(
+        (&symbols.functions, &symbols.lines, &symbols.locations),
+        (&same.functions, &same.lines, &same.locations)
+    );
+    // ranges are those of the first to name a binary
+    assert_eq!((&symbols.mappings.file, &symbols.mappings.build_id), (&same.mappings.file, &same.mappings.build_id));
     let limits = limits();
-    assert!(batch.samples.stack.len() <= limits.samples && batch.stacks.locations.len() <= limits.frames);
-    assert!(batch.symbols.locations.len() <= limits.locations && batch.symbols.strings.len() <= limits.strings + 1);
+    assert!(alone.samples.stack.len() <= limits.samples && alone.stacks.locations.len() <= limits.frames);
+    // what a symbol means comes on top of what was sent
+    let strings = limits.strings + symbols.functions.len() + 1;
+    assert!(symbols.locations.len() <= limits.locations && symbols.strings.len() <= strings);
     true
 }
 
 /// The IPC stream of `WriteArrow`.
 pub fn write_arrow(bytes: &[u8]) -> bool {
-    sound(ingest::write_arrow(bytes, 1, &limits(), &Dictionaries::default()))
+    sound(|dictionaries| ingest::write_arrow(bytes, 1, &limits(), dictionaries))
 }
 
 /// Samples and locations as `v1::join` lays them out.
 pub fn write_v1(bytes: &[u8]) -> bool {
     // the question is asked of the samples alone
     let _ = v1::ask(bytes.get(8..).unwrap_or_default(), &limits(), v1::nothing_known);
-    let mut sent = Vec::new();
-    let taken = sound(v1::write(bytes, 1, &limits(), &Dictionaries::default(), Some(&mut sent)));
-    v1::Known::new(1 << 16).learn(1, &sent, 1).expect("our own list");
-    taken
+    sound(|dictionaries| {
+        let mut sent = Vec::new();
+        let taken = v1::write(bytes, 1, &limits(), dictionaries, Some(&mut sent));
+        v1::Known::new(1 << 16).learn(1, &sent, 1).expect("our own list");
+        taken
+    })
 }
 
 /// Samples, locations and known stacks as `v1::join_with_known` lays them out; the last eighth of the bytes is a list too.
 pub fn write_v1_known(bytes: &[u8]) -> bool {
     let _ = v1::Known::new(1 << 16).learn(1, &bytes[bytes.len() - bytes.len() / 8..], 1);
-    sound(v1::write_with_known(bytes, 1, &limits(), &Dictionaries::default(), None))
+    sound(|dictionaries| v1::write_with_known(bytes, 1, &limits(), dictionaries, None))
 }
 
 /// An export request.
 pub fn otlp(bytes: &[u8]) -> bool {
-    sound(ingest::otlp(bytes, 1, &limits(), &Dictionaries::default()).map(|otlp| otlp.batch))
+    sound(|dictionaries| ingest::otlp(bytes, 1, &limits(), dictionaries).map(|otlp| otlp.batch))
 }
 
 /// A block of a Parca's bucket. Whether something of it was read.
