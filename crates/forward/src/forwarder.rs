@@ -546,13 +546,7 @@ mod tests {
         Forwarder::new(spool, upstream, Arc::new(store::SystemClock::new()), random, Metrics::default())
     }
 
-    /// The number of no method.
-    const OF_TOMORROW: u32 = 77;
-
-    #[tokio::test]
-    async fn a_message_of_a_newer_version_is_kept_aside_and_those_behind_it_get_their_turn() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let forwarder = forwarder(Arc::new(store::LocalDisk::open(directory.path()).expect("a disk")), 2);
+    async fn run_until_empty(forwarder: &Forwarder) {
         let stop = CancellationToken::new();
         let running = tokio::spawn(forwarder.clone().run(stop.clone()));
         let end = std::time::Instant::now() + Duration::from_secs(30);
@@ -562,6 +556,16 @@ mod tests {
         }
         stop.cancel();
         running.await.expect("no panic");
+    }
+
+    /// The number of no method.
+    const OF_TOMORROW: u32 = 77;
+
+    #[tokio::test]
+    async fn a_message_of_a_newer_version_is_kept_aside_and_those_behind_it_get_their_turn() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let forwarder = forwarder(Arc::new(store::LocalDisk::open(directory.path()).expect("a disk")), 2);
+        run_until_empty(&forwarder).await;
         for number in 0..2 {
             let copy = directory.path().join(format!("refused/{:016x}.unknown", number + 1));
             assert_eq!(std::fs::read_to_string(copy).expect("a copy"), format!("message {number} of tomorrow"));
@@ -628,15 +632,7 @@ mod tests {
         running.await.expect("no panic");
         assert!(!ended && forwarder.inner.spool.status().entries == 1, "it is handed on after the next start");
         disk.refuse_writes("nowhere");
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(forwarder.clone().run(stop.clone()));
-        let end = std::time::Instant::now() + Duration::from_secs(30);
-        while forwarder.inner.spool.status().entries > 0 {
-            assert!(std::time::Instant::now() < end, "it waits for ever");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        stop.cancel();
-        running.await.expect("no panic");
+        run_until_empty(&forwarder).await;
         assert_eq!(disk.read("refused/0000000000000001.unknown").expect("a copy"), b"message 0 of tomorrow");
     }
 

@@ -108,15 +108,26 @@ fn write_segment_checksums(bytes: &mut [u8]) {
         let crc = crc32c(&bytes[..SEGMENT_HEADER - 4]);
         bytes[SEGMENT_HEADER - 4..SEGMENT_HEADER].copy_from_slice(&crc.to_le_bytes());
     }
-    for at in SEGMENT_HEADER..bytes.len().saturating_sub(FRAME_HEADER - 1) {
-        let is_whole = u32_at(bytes, at + 12).is_some_and(|len| len as usize <= bytes.len() - at - FRAME_HEADER);
-        if bytes[at..at + 4] != FRAME_MAGIC || bytes[at + 4..at + 12] != [0; 8] || !is_whole {
+    write_frame_checksums(bytes, SEGMENT_HEADER, FRAME_HEADER, FRAME_MAGIC, header_checksum);
+}
+
+/// The same of frames from `first` on, as the log and the forwarder's buffer have them: magic, checksums of header and payload, length.
+pub(crate) fn write_frame_checksums(
+    bytes: &mut [u8],
+    first: usize,
+    header: usize,
+    magic: [u8; 4],
+    of_header: fn(&[u8]) -> u32,
+) {
+    for at in first..bytes.len().saturating_sub(header - 1) {
+        let is_whole = u32_at(bytes, at + 12).is_some_and(|len| len as usize <= bytes.len() - at - header);
+        if bytes[at..at + 4] != magic || bytes[at + 4..at + 12] != [0; 8] || !is_whole {
             continue;
         }
-        let end = at + FRAME_HEADER + u32_at(bytes, at + 12).expect("a length") as usize;
-        let of_payload = crc32c(&bytes[at + FRAME_HEADER..end]);
+        let end = at + header + u32_at(bytes, at + 12).expect("a length") as usize;
+        let of_payload = crc32c(&bytes[at + header..end]);
         bytes[at + 8..at + 12].copy_from_slice(&of_payload.to_le_bytes());
-        let of_header = header_checksum(&bytes[at..at + FRAME_HEADER]);
+        let of_header = of_header(&bytes[at..at + header]);
         bytes[at + 4..at + 8].copy_from_slice(&of_header.to_le_bytes());
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use forward::{Spool, SpoolOptions};
 use store::{Kind, SystemRandom};
 
-use crate::kept::{crc32c, u32_at};
+use crate::kept::{crc32c, u32_at, write_frame_checksums};
 use crate::memory::MemoryDisk;
 
 /// Of the one segment; both are in its name.
@@ -29,7 +29,7 @@ pub fn spool(bytes: &[u8]) -> bool {
     let mut number = [0; 8];
     number[..mark.len()].copy_from_slice(mark);
     let mut segment = segment.to_vec();
-    write_checksums(&mut segment);
+    write_frame_checksums(&mut segment, 0, HEADER, MAGIC, header_checksum);
     let disk = MemoryDisk::default();
     disk.put(&format!("segments/{FIRST:016x}-{NONCE:016x}"), &segment);
     disk.put("done/0000000000000000", &[&number[..], &crc32c(&number).to_le_bytes()].concat());
@@ -72,21 +72,6 @@ pub fn spool(bytes: &[u8]) -> bool {
         Err(error) => assert!(error.kind == Kind::Invalid && last + 1 == SEQUENCES, "{error}"),
     }
     !expected.is_empty()
-}
-
-/// Where checksums are 0, the right ones.
-fn write_checksums(bytes: &mut [u8]) {
-    for at in 0..bytes.len().saturating_sub(HEADER - 1) {
-        let is_whole = u32_at(bytes, at + 12).is_some_and(|len| len as usize <= bytes.len() - at - HEADER);
-        if bytes[at..at + 4] != MAGIC || bytes[at + 4..at + 12] != [0; 8] || !is_whole {
-            continue;
-        }
-        let end = at + HEADER + u32_at(bytes, at + 12).expect("a length") as usize;
-        let of_payload = crc32c(&bytes[at + HEADER..end]);
-        bytes[at + 8..at + 12].copy_from_slice(&of_payload.to_le_bytes());
-        let of_header = header_checksum(&bytes[at..at + HEADER]);
-        bytes[at + 4..at + 8].copy_from_slice(&of_header.to_le_bytes());
-    }
 }
 
 fn header_checksum(header: &[u8]) -> u32 {
