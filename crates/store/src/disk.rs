@@ -46,6 +46,8 @@ pub trait DiskFile: Send + Sync {
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> Result<(), StoreError>;
     /// `fdatasync`. After an error nothing is known about the bytes written since the last good one.
     fn sync(&self) -> Result<(), StoreError>;
+    /// Says that nobody will soon read what was synced, so that it need not take memory.
+    fn put_aside(&self) {}
 }
 
 /// Held for as long as the store is open.

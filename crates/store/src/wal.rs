@@ -232,6 +232,8 @@ impl Wal {
         let written = segment.file.write_at(offset, &mut slices).and_then(|()| segment.file.sync());
         match written {
             Ok(()) => {
+                // only a restart reads it; the next write is faster into the pages that this one gives back than into new ones
+                segment.file.put_aside();
                 self.syncs.fetch_add(1, Ordering::Relaxed);
                 segment.end += total(frames);
                 segment.last_sequence = frames.last().map_or(segment.last_sequence, |frame| frame.sequence);

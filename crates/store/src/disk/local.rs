@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 
 use super::{DirEntry, Disk, DiskFile, DiskLock};
 use crate::error::{Kind, StoreError};
@@ -201,6 +201,11 @@ impl DiskFile for LocalFile {
     fn sync(&self) -> Result<(), StoreError> {
         let synced = rustix::fs::fdatasync(&self.file);
         synced.map_err(|error| StoreError::io(self.at.clone(), "cannot sync", error.into()))
+    }
+
+    fn put_aside(&self) {
+        // advice: a file system that takes none loses nothing
+        _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 }
 
