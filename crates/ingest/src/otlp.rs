@@ -66,30 +66,42 @@ pub fn otlp(
     dictionaries: &Dictionaries,
 ) -> Result<Otlp, IngestError> {
     within("bytes", payload.len(), limits.unpacked_bytes)?;
-    let layout = layout::layout(payload)?;
-    let (mut resources, mut shared) = (Vec::new(), Vec::new());
+    let (mut resources, mut shared, mut beside) = (Vec::new(), Vec::new(), false);
     let mut fields = Fields::of(payload);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
             (1, Value::Bytes(resource)) => push(&mut resources, resource)?,
             (2, Value::Bytes(dictionary)) => push(&mut shared, dictionary)?,
+            (3..=8, _) => beside = true,
             _ => {}
         }
     }
     if resources.is_empty() {
         return Err(malformed("invalid request: resource profiles are empty"));
     }
-    let shared = match layout {
-        Layout::V5 => None,
-        Layout::V6 => Some(Dictionary::read(layout, &[payload], limits)?),
-        _ if shared.is_empty() => return Err(malformed("invalid request: invalid dictionary: dictionary is nil")),
-        _ => Some(Dictionary::read(layout, &shared, limits)?),
+    // those of V5 are in its profiles
+    let shared = if beside {
+        Some((Layout::V6, dictionary::tables(Layout::V6, &[payload], limits)?))
+    } else if shared.is_empty() {
+        match layout::layout(&resources, None)? {
+            Layout::V5 => None,
+            _ => return Err(malformed("invalid request: invalid dictionary: dictionary is nil")),
+        }
+    } else {
+        let mut tables = dictionary::tables(Layout::V10, &shared, limits)?;
+        let [.., attributes, stacks] = &mut tables;
+        let layout = layout::layout(&resources, Some([attributes, stacks]))?;
+        if !layout.has_stack_table() {
+            stacks.clear();
+        }
+        Some((layout, tables))
     };
+    let shared = shared.map(|(layout, tables)| Dictionary::new(layout, tables)).transpose()?;
 
     let mut tables = Shared::new(limits, dictionaries);
     let mut rows = Rows::default();
     let mut parts = resources.len();
-    let mut shared = shared.map(Source::new);
+    let mut shared = shared.map(|dictionary| Source::new(dictionary, &mut tables)).transpose()?;
     let (mut profiles, mut rejected, mut first) = (0u64, 0u64, None::<IngestError>);
     for resource in resources {
         let of_resource = Part::resource(resource)?;
@@ -108,7 +120,8 @@ pub fn otlp(
                 let source = match &mut shared {
                     Some(source) => source,
                     None => {
-                        own = Source::new(Dictionary::read(layout, &[profile], limits)?);
+                        let inside = dictionary::tables(Layout::V5, &[profile], limits)?;
+                        own = Source::new(Dictionary::new(Layout::V5, inside)?, &mut tables)?;
                         &mut own
                     }
                 };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use profile::content::{Domain, HashKey};
+use profile::content::HashKey;
 use profile::dictionary::{Binary, Dictionary, Function, Line, Location, Named};
 use profile::pprof::Limits;
 use profile::{Batch, NONE};
@@ -83,25 +83,19 @@ fn name(symbol: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// A text and its hash.
-#[derive(Clone, Copy)]
-pub(crate) struct Text<'s> {
-    hash: u128,
-    bytes: &'s [u8],
-}
+/// The number of the text that is empty.
+pub(crate) const NO_TEXT: u32 = 0;
 
-/// What one message says of symbols and stacks. All that it names is counted against the limits, whether it is known or not: a
-/// message is taken or refused whatever came before it. What its symbols mean is not counted, as that is found out once only: it
-/// is a name a function, each bounded by its symbol ([`NAME_BYTES_MIN`]).
+/// What one message says of symbols and stacks: each thing that is added gets the number after the one before. All that it names is
+/// counted against the limits, whether it is known or not: a message is taken or refused whatever came before it. What its symbols
+/// mean is not counted, as that is found out once only: it is a name a function, each bounded by its symbol ([`NAME_BYTES_MIN`]).
 pub(crate) struct Shared<'s> {
     pub(crate) limits: &'s Limits,
     /// Label sets, and the strings of these.
     pub(crate) own: Tables<'s>,
     dictionaries: &'s Dictionaries,
-    no_text: Text<'s>,
     named: Named<'s>,
-    mappings: Map<[u128; 2], u32>,
-    strings: usize,
+    mappings: Map<[&'s [u8]; 2], u32>,
     string_bytes: usize,
 }
 
@@ -111,58 +105,46 @@ impl<'s> Shared<'s> {
             limits,
             own: Tables::new(limits),
             dictionaries,
-            no_text: Text { hash: dictionaries.key.bytes(Domain::String, b""), bytes: b"" },
             named: Named::default(),
             mappings: Map::default(),
-            strings: 0,
             string_bytes: 0,
         }
     }
 
     #[inline]
-    pub(crate) fn text(&mut self, bytes: &'s [u8]) -> Result<Text<'s>, IngestError> {
-        self.strings += 1;
+    pub(crate) fn text(&mut self, bytes: &'s [u8]) -> Result<u32, IngestError> {
+        let texts = &mut self.named.texts;
         self.string_bytes += bytes.len();
-        within("strings", self.strings, self.limits.strings)?;
+        within("strings", texts.len(), self.limits.strings)?;
         within("bytes of one string", bytes.len(), self.limits.string_bytes)?;
         within("bytes of strings", self.string_bytes, self.limits.unpacked_bytes)?;
-        Ok(Text { hash: self.dictionaries.key.bytes(Domain::String, bytes), bytes })
-    }
-
-    pub(crate) fn no_text(&self) -> Text<'s> {
-        self.no_text
+        texts.push(bytes);
+        Ok(texts.len() as u32 - 1)
     }
 
     /// [`NONE`] for a binary that has neither a name nor a build ID. Ranges are those of the first to name it.
-    pub(crate) fn mapping(&mut self, file: Text<'s>, build_id: Text<'s>, range: [u64; 3]) -> Result<u32, IngestError> {
-        if file.bytes.is_empty() && build_id.bytes.is_empty() {
+    pub(crate) fn mapping(&mut self, file: u32, build_id: u32, range: [u64; 3]) -> Result<u32, IngestError> {
+        let texts = [file, build_id].map(|text| self.named.texts[text as usize]);
+        if texts.iter().all(|text| text.is_empty()) {
             return Ok(NONE);
         }
-        let hashes = [file.hash, build_id.hash];
-        if let Some(&known) = self.mappings.get(&hashes) {
+        if let Some(&known) = self.mappings.get(&texts) {
             return Ok(known);
         }
         let mappings = &mut self.named.mappings;
         within("mappings", mappings.len() + 1, self.limits.mappings)?;
-        mappings.push(Binary { file: file.bytes, build_id: build_id.bytes, range });
+        mappings.push(Binary { file, build_id, range });
         let number = mappings.len() as u32 - 1;
-        self.mappings.insert(hashes, number);
+        self.mappings.insert(texts, number);
         Ok(number)
     }
 
-    /// A function is called by its name where it has one, else by what its system name means.
+    /// Of name, system name and file. A function is called by its name where it has one, else by what its system name means.
     #[inline]
-    pub(crate) fn function(
-        &mut self,
-        [name, system_name, file]: [Text<'s>; 3],
-        start_line: i64,
-    ) -> Result<u32, IngestError> {
+    pub(crate) fn function(&mut self, texts: [u32; 3], start_line: i64) -> Result<u32, IngestError> {
         let functions = &mut self.named.functions;
         within("functions", functions.len() + 1, self.limits.functions)?;
-        let hashes = [name, system_name, file].map(|text| text.hash);
-        self.named.function_hashes.push(Function::hash(&self.dictionaries.key, hashes, start_line));
-        let [name, system_name, file] = [name, system_name, file].map(|text| text.bytes);
-        functions.push(Function { name, system_name, file, start_line });
+        functions.push(Function { texts, start_line });
         Ok(functions.len() as u32 - 1)
     }
 
@@ -195,6 +177,23 @@ impl<'s> Shared<'s> {
         Ok(stack_end.len() as u32 - 1)
     }
 
+    /// The number that the next text will have; `count` are to follow.
+    pub(crate) fn begin_texts(&mut self, count: usize) -> Result<u32, IngestError> {
+        begin("strings", &mut self.named.texts, count, self.limits.strings)
+    }
+
+    /// The same of functions.
+    pub(crate) fn begin_functions(&mut self, count: usize) -> Result<u32, IngestError> {
+        begin("functions", &mut self.named.functions, count, self.limits.functions)
+    }
+
+    /// The same of locations, most of which have a line.
+    pub(crate) fn begin_locations(&mut self, count: usize) -> Result<u32, IngestError> {
+        let first = begin("locations", &mut self.named.locations, count, self.limits.locations)?;
+        self.named.lines.reserve(count);
+        Ok(first)
+    }
+
     /// What `make` makes, its samples with the rows of a dictionary in place of the numbers that [`Shared::stack`] gave, and the row
     /// of each number.
     pub(crate) fn into_batch(
@@ -203,7 +202,7 @@ impl<'s> Shared<'s> {
     ) -> Result<(Batch, Vec<u32>), IngestError> {
         let mut batch = make(self.own)?;
         let own = &batch.symbols.strings;
-        within("strings", self.strings + own.len(), self.limits.strings)?;
+        within("strings", self.named.texts.len() - 1 + own.len(), self.limits.strings)?;
         within("bytes of strings", self.string_bytes + own.bytes.len(), self.limits.unpacked_bytes)?;
         let (rows, dictionary) = self.dictionaries.rows(&self.named);
         batch.samples.stack.iter_mut().for_each(|stack| *stack = rows[*stack as usize]);
@@ -212,15 +211,10 @@ impl<'s> Shared<'s> {
     }
 }
 
-impl<'s> Text<'s> {
-    /// One that [`Shared::text`] made, again.
-    pub(crate) fn known(hash: u128, bytes: &'s [u8]) -> Self {
-        Self { hash, bytes }
-    }
-
-    pub(crate) fn hash(&self) -> u128 {
-        self.hash
-    }
+fn begin<T>(what: &str, table: &mut Vec<T>, count: usize, limit: usize) -> Result<u32, IngestError> {
+    within(what, table.len() + count, limit)?;
+    table.reserve(count);
+    Ok(table.len() as u32)
 }
 
 #[cfg(test)]
@@ -231,8 +225,8 @@ mod tests {
     fn batch(dictionaries: &Dictionaries, symbol: &[u8]) -> Batch {
         let limits = Limits::default();
         let mut tables = Shared::new(&limits, dictionaries);
-        let (nothing, symbol) = (tables.no_text(), tables.text(symbol).expect("a text"));
-        let function = tables.function([nothing, symbol, nothing], 0).expect("a function");
+        let symbol = tables.text(symbol).expect("a text");
+        let function = tables.function([NO_TEXT, symbol, NO_TEXT], 0).expect("a function");
         tables.line(Line { function, line: 1, column: 0 }).expect("a line");
         let location = tables.location(NONE, 7).expect("a location");
         let stack = tables.stack(&[location]).expect("a stack");

@@ -13,14 +13,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::content::{Domain, HashKey, Table};
 use crate::symbols::{NONE, Stacks, Strings, Symbols};
 
-/// What one message names: mappings, functions, locations and stacks, each by its place in the one below. What is named twice may
-/// be here twice.
-#[derive(Default)]
+/// What one message names: texts, mappings, functions, locations and stacks, each by its place in the one below. What is named
+/// twice may be here twice, and so may be what no stack names.
 pub struct Named<'a> {
-    pub mappings: Vec<Binary<'a>>,
-    pub functions: Vec<Function<'a>>,
-    /// Of [`Named::functions`], by [`Function::hash`].
-    pub function_hashes: Vec<u128>,
+    /// The first is empty.
+    pub texts: Vec<&'a [u8]>,
+    pub mappings: Vec<Binary>,
+    pub functions: Vec<Function>,
     pub locations: Vec<Location>,
     pub lines: Vec<Line>,
     /// Of all stacks, leaf first.
@@ -29,33 +28,35 @@ pub struct Named<'a> {
     pub stack_end: Vec<u32>,
 }
 
+impl Default for Named<'_> {
+    fn default() -> Self {
+        Self {
+            texts: vec![b""],
+            mappings: Vec::new(),
+            functions: Vec::new(),
+            locations: Vec::new(),
+            lines: Vec::new(),
+            frames: Vec::new(),
+            stack_end: Vec::new(),
+        }
+    }
+}
+
 /// A mapping, which is known by file and build ID; start, limit and offset are kept of the first to name it.
 #[derive(Clone, Copy)]
-pub struct Binary<'a> {
-    pub file: &'a [u8],
-    pub build_id: &'a [u8],
+pub struct Binary {
+    /// In [`Named::texts`].
+    pub file: u32,
+    pub build_id: u32,
     pub range: [u64; 3],
 }
 
 /// A function as its sender calls it.
 #[derive(Clone, Copy)]
-pub struct Function<'a> {
-    pub name: &'a [u8],
-    pub system_name: &'a [u8],
-    pub file: &'a [u8],
+pub struct Function {
+    /// Name, system name and file, in [`Named::texts`].
+    pub texts: [u32; 3],
     pub start_line: i64,
-}
-
-impl Function<'_> {
-    /// `name`, `system_name` and `file`: hashes of these.
-    #[inline]
-    pub fn hash(key: &HashKey, [name, system_name, file]: [u128; 3], start_line: i64) -> u128 {
-        let mut hasher = key.start(Domain::Function);
-        hasher.child(name);
-        hasher.child(system_name);
-        hasher.child(file);
-        hasher.finish(start_line as u64)
-    }
 }
 
 /// A place in a program.
@@ -96,7 +97,8 @@ pub struct Entries {
     function_ids: Table,
     location_ids: Table,
     stack_ids: Table,
-    /// Of one kind of a message's.
+    /// Of a message's texts, and of one kind of what else it has.
+    text_hashes: Vec<u128>,
     hashes: Vec<u128>,
 }
 
@@ -182,6 +184,7 @@ impl Entries {
             function_ids: Table::default(),
             location_ids: Table::default(),
             stack_ids: Table::default(),
+            text_hashes: Vec::new(),
             hashes: Vec::new(),
         }
     }
@@ -200,30 +203,46 @@ impl Entries {
     /// Nearly everything is known mostly, and the tables are larger than a processor's cache: so of each kind all hashes come first,
     /// then all look-ups, which then do not wait for each other, and what is new last.
     pub fn rows(&mut self, named: &Named<'_>, name: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u32> {
-        let mappings: Vec<u32> = named.mappings.iter().map(|mapping| self.mapping(mapping)).collect();
+        self.text_hashes.clear();
+        self.text_hashes.extend(named.texts.iter().map(|text| self.key.bytes(Domain::String, text)));
+        let mappings: Vec<u32> = named.mappings.iter().map(|mapping| self.mapping(named, mapping)).collect();
         let functions = self.functions(named, name);
         let locations = self.locations(named, &mappings, &functions);
         self.stack_rows(named, &locations)
     }
 
     fn functions(&mut self, named: &Named<'_>, name: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u32> {
-        let mut rows: Vec<u32> = named.function_hashes.iter().map(|&hash| self.function_ids.row(hash)).collect();
+        self.hashes.clear();
+        self.hashes.extend(named.functions.iter().map(|function| {
+            let mut hasher = self.key.start(Domain::Function);
+            function.texts.iter().for_each(|&text| hasher.child(self.text_hashes[text as usize]));
+            hasher.finish(function.start_line as u64)
+        }));
+        let mut rows: Vec<u32> = self.hashes.iter().map(|&hash| self.function_ids.row(hash)).collect();
         for (ix, row) in rows.iter_mut().enumerate().filter(|(_, row)| **row == NONE) {
-            let hash = named.function_hashes[ix];
+            let hash = self.hashes[ix];
             *row = self.function_ids.row(hash);
             if *row == NONE {
-                *row = self.add_function(hash, &named.functions[ix], &name);
+                *row = self.add_function(hash, named, &named.functions[ix], &name);
             }
         }
         rows
     }
 
     #[cold]
-    fn add_function(&mut self, hash: u128, of: &Function<'_>, name: impl Fn(&[u8]) -> Option<Vec<u8>>) -> u32 {
-        let [system_name, filename] = [of.system_name, of.file].map(|text| self.string(text));
-        let name = match of.name {
-            [] => name(of.system_name).map_or(system_name, |name| self.string(&name)),
-            name => self.string(name),
+    fn add_function(
+        &mut self,
+        hash: u128,
+        named: &Named<'_>,
+        of: &Function,
+        name: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> u32 {
+        let [own_name, system_name, filename] = of.texts;
+        let symbol = named.texts[system_name as usize];
+        let [system_name, filename] = [system_name, filename].map(|text| self.text(named, text));
+        let name = match named.texts[own_name as usize] {
+            [] => name(symbol).map_or(system_name, |name| self.string(self.key.bytes(Domain::String, &name), &name)),
+            _ => self.text(named, own_name),
         };
         let row = self.symbols.functions.push([name, system_name, filename], of.start_line);
         self.function_ids.insert(hash, row);
@@ -238,14 +257,18 @@ impl Entries {
             let end = location.line_end as usize;
             let lines = &named.lines[begin..end];
             begin = end;
+            let mapping = u64::from(row_of(mappings, location.mapping));
+            if let [Line { function, line, column: 0 }] = lines {
+                // as nearly all are
+                let mut hasher = self.key.start(Domain::Line);
+                hasher.mix(location.address, mapping | u64::from(row_of(functions, *function)) << 32);
+                return hasher.finish(*line as u64);
+            }
             let mut hasher = self.key.start(Domain::Location);
-            hasher.mix(location.address, u64::from(row_of(mappings, location.mapping)) | (lines.len() as u64) << 32);
+            hasher.mix(location.address, mapping | (lines.len() as u64) << 32);
             for line in lines {
-                let has_column = u64::from(line.column != 0);
-                hasher.mix(line.line as u64, u64::from(row_of(functions, line.function)) | has_column << 32);
-                if line.column != 0 {
-                    hasher.mix(line.column as u64, 0);
-                }
+                hasher.mix(line.line as u64, u64::from(row_of(functions, line.function)));
+                hasher.mix(line.column as u64, 0);
             }
             hasher.finish(0)
         }));
@@ -296,22 +319,26 @@ impl Entries {
         rows
     }
 
-    fn mapping(&mut self, of: &Binary<'_>) -> u32 {
+    fn mapping(&mut self, named: &Named<'_>, of: &Binary) -> u32 {
         let mut hasher = self.key.start(Domain::Mapping);
-        hasher.child(self.key.bytes(Domain::String, of.file));
-        hasher.child(self.key.bytes(Domain::String, of.build_id));
+        hasher.child(self.text_hashes[of.file as usize]);
+        hasher.child(self.text_hashes[of.build_id as usize]);
         let hash = hasher.finish(0);
         if let Some(row) = self.mapping_ids.find(hash) {
             return row;
         }
-        let [file, build_id] = [of.file, of.build_id].map(|text| self.string(text));
+        let [file, build_id] = [of.file, of.build_id].map(|text| self.text(named, text));
         let row = self.symbols.mappings.push(file, build_id, of.range, 0);
         self.mapping_ids.insert(hash, row);
         row
     }
 
-    fn string(&mut self, text: &[u8]) -> u32 {
-        let hash = self.key.bytes(Domain::String, text);
+    /// The row of the message's `text`.
+    fn text(&mut self, named: &Named<'_>, text: u32) -> u32 {
+        self.string(self.text_hashes[text as usize], named.texts[text as usize])
+    }
+
+    fn string(&mut self, hash: u128, text: &[u8]) -> u32 {
         if let Some(row) = self.string_ids.find(hash) {
             return row;
         }
@@ -360,7 +387,9 @@ impl Entries {
             + self.stacks.end.capacity() * 4
             + self.stacks.locations.capacity() * 4;
         let ids = [&self.string_ids, &self.mapping_ids, &self.function_ids, &self.location_ids, &self.stack_ids];
-        (tables + self.hashes.capacity() * 16 + ids.iter().map(|ids| ids.bytes()).sum::<usize>()) as u64
+        (tables
+            + (self.text_hashes.capacity() + self.hashes.capacity()) * 16
+            + ids.iter().map(|ids| ids.bytes()).sum::<usize>()) as u64
     }
 }
 
@@ -430,30 +459,34 @@ mod tests {
     const TEXTS: [&[u8]; 6] = [b"", b"a", b"main.work", b"/src/a/rather/long/path.go", b"\xff\xfe", b"_Z1fv"];
 
     /// A message, and each stack of it in words.
-    fn named(rng: &mut Rng, key: &HashKey) -> (Named<'static>, Vec<String>) {
+    fn named(rng: &mut Rng) -> (Named<'static>, Vec<String>) {
         let mut named = Named::default();
-        let text = |rng: &mut Rng| TEXTS[rng.below(6) as usize];
+        named.texts.extend((0..rng.below(10)).map(|_| TEXTS[rng.below(6) as usize]));
+        let texts = named.texts.clone();
+        let text = |rng: &mut Rng| rng.below(texts.len() as u64) as u32;
+        let say = |text: u32| texts[text as usize];
         for _ in 0..rng.below(3) {
             named.mappings.push(Binary { file: text(rng), build_id: text(rng), range: [rng.below(3), 9, 9] });
         }
         for _ in 0..rng.below(8) {
-            let (name, system_name, file, start_line) = (text(rng), text(rng), text(rng), rng.below(2) as i64);
-            let hashes = [name, system_name, file].map(|text| key.bytes(Domain::String, text));
-            named.function_hashes.push(Function::hash(key, hashes, start_line));
-            named.functions.push(Function { name, system_name, file, start_line });
+            let texts = [text(rng), text(rng), text(rng)];
+            named.functions.push(Function { texts, start_line: rng.below(2) as i64 });
         }
         let or_none =
             |rng: &mut Rng, len: usize| if len == 0 || rng.below(4) == 0 { NONE } else { rng.below(len as u64) as u32 };
         let mut words = Vec::new();
         for _ in 0..1 + rng.below(12) {
             let (address, mapping) = (rng.below(3), or_none(rng, named.mappings.len()));
-            let binary = named.mappings.get(mapping as usize).map(|of| (of.file, of.build_id));
+            let binary = named.mappings.get(mapping as usize).map(|of| (say(of.file), say(of.build_id)));
             let mut lines = Vec::new();
             for _ in 0..rng.below(3) {
                 let function = or_none(rng, named.functions.len());
                 let line = Line { function, line: rng.below(2) as i64 - 1, column: rng.below(2) as i64 };
                 let of = named.functions.get(function as usize);
-                let of = of.map(|of| (called(of), of.system_name, of.file, of.start_line));
+                let of = of.map(|of| {
+                    let [name, system_name, file] = of.texts.map(say);
+                    (called(name, system_name), system_name, file, of.start_line)
+                });
                 lines.push(format!("{of:?} {} {}", line.line, line.column));
                 named.lines.push(line);
             }
@@ -474,9 +507,9 @@ mod tests {
         (symbol == b"_Z1fv").then(|| b"f".to_vec())
     }
 
-    fn called(of: &Function<'_>) -> Vec<u8> {
-        match of.name {
-            [] => meaning(of.system_name).unwrap_or_else(|| of.system_name.to_vec()),
+    fn called(name: &[u8], system_name: &[u8]) -> Vec<u8> {
+        match name {
+            [] => meaning(system_name).unwrap_or_else(|| system_name.to_vec()),
             name => name.to_vec(),
         }
     }
@@ -507,11 +540,11 @@ mod tests {
     #[test]
     fn rows_mean_what_messages_said_and_the_same_never_has_two() {
         for seed in 0..300 {
-            let (mut rng, key) = (Rng(seed), HashKey::new([seed, 7]));
-            let dictionary = Arc::new(Dictionary::new(key.clone()));
+            let mut rng = Rng(seed);
+            let dictionary = Arc::new(Dictionary::new(HashKey::new([seed, 7])));
             let mut all: HashMap<String, u32> = HashMap::new();
             for _ in 0..12 {
-                let (named, words) = named(&mut rng, &key);
+                let (named, words) = named(&mut rng);
                 let rows = dictionary.lock().rows(&named, meaning);
                 assert_eq!(rows.len(), words.len());
                 let held = dictionary.lock();
@@ -520,7 +553,7 @@ mod tests {
                 }
                 drop(held);
                 // functions that are called otherwise may come to be the same
-                if named.functions.iter().all(|of| of.name != b"") {
+                if named.functions.iter().all(|of| named.texts[of.texts[0] as usize] != b"") {
                     for (row, word) in rows.iter().zip(&words) {
                         assert_eq!(*all.entry(word.clone()).or_insert(*row), *row, "seed {seed}: {word}");
                     }

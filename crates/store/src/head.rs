@@ -195,7 +195,6 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use profile::Dictionary;
-    use profile::content::Domain;
     use profile::dictionary::{Binary, Function, Line, Location, Named};
 
     use super::*;
@@ -232,25 +231,20 @@ mod tests {
     }
 
     /// `batch`, its stacks as rows of `dictionary`.
-    fn named(mut batch: Batch, dictionary: &Arc<Dictionary>, key: &HashKey) -> Batch {
+    fn named(mut batch: Batch, dictionary: &Arc<Dictionary>) -> Batch {
         (batch.profiles.mapping_ranges, batch.profiles.extras) = (Vec::new(), Vec::new());
         batch.profiles.mapping_end.fill(0);
         let mut named = Named::default();
         let (symbols, stacks) = (std::mem::take(&mut batch.symbols), std::mem::take(&mut batch.stacks));
-        let text = |row: u32| symbols.strings.get(row);
+        named.texts = (0..symbols.strings.len() as u32).map(|row| symbols.strings.get(row)).collect();
         let of = &symbols.mappings;
         named.mappings.extend((0..of.len()).map(|ix| Binary {
-            file: text(of.file[ix]),
-            build_id: text(of.build_id[ix]),
-            range: [of.start[ix], of.limit[ix], of.offset[ix]],
+            file: of.file[ix],
+            build_id: of.build_id[ix],
+            range: of.range(ix),
         }));
         let of = &symbols.functions;
-        for ix in 0..of.len() {
-            let [name, system_name, file] = [of.name[ix], of.system_name[ix], of.filename[ix]].map(text);
-            let hashes = [name, system_name, file].map(|text| key.bytes(Domain::String, text));
-            named.function_hashes.push(Function::hash(key, hashes, of.start_line[ix]));
-            named.functions.push(Function { name, system_name, file, start_line: of.start_line[ix] });
-        }
+        named.functions.extend((0..of.len()).map(|ix| Function { texts: of.texts(ix), start_line: of.start_line[ix] }));
         let of = &symbols.lines;
         named.lines.extend((0..of.line.len()).map(|ix| Line {
             function: of.function[ix],
@@ -276,16 +270,14 @@ mod tests {
         for seed in 0..200 {
             let mut rng = Rng::new(seed);
             let head = Head::new([seed, 99]);
-            let keys = [seed, seed + 1, seed + 2].map(|secret| HashKey::new([secret, 5]));
+            let key = |ix: u64| HashKey::new([seed + ix % 3, 5]);
             // more than a partition remembers
-            let dictionaries: Vec<(Arc<Dictionary>, &HashKey)> =
-                keys.iter().cycle().take(6).map(|key| (Arc::new(Dictionary::new(key.clone())), key)).collect();
+            let dictionaries: Vec<Arc<Dictionary>> = (0..6).map(|ix| Arc::new(Dictionary::new(key(ix)))).collect();
             let mut batches = Vec::new();
             for _ in 0..12 {
                 let mut batch = oracle::random_batch(&mut rng);
                 if rng.below(4) != 0 {
-                    let (dictionary, key) = &dictionaries[rng.below(6) as usize];
-                    batch = named(batch, dictionary, key);
+                    batch = named(batch, &dictionaries[rng.below(6) as usize]);
                 }
                 head.append(&batch).expect("a sound batch");
                 let own = batch.without_dictionary();

@@ -99,15 +99,7 @@ pub(crate) struct At<'c, 's> {
     pub(crate) row: usize,
 }
 
-/// A column of numbers that is read at many rows: what holds for all of them is found out once.
-#[derive(Clone, Copy)]
-pub(crate) enum Numbers<'c, 's> {
-    /// Eight bytes each, none of them null.
-    Plain(&'s [[u8; 8]]),
-    Any(&'c Column<'s>),
-}
-
-/// The same of a column whose values lie elsewhere or may be null.
+/// A column that is read at many rows, and whose values may lie elsewhere: what holds for all of them is found out once.
 #[derive(Clone, Copy)]
 pub(crate) enum Places<'c, 's> {
     /// Values, none of them null.
@@ -123,27 +115,6 @@ pub(crate) enum Lists<'c, 's> {
     /// Offsets and sizes of four bytes, no list null.
     View([&'s [[u8; 4]]; 2], &'c Column<'s>),
     Any(&'c Column<'s>),
-}
-
-impl<'c, 's> Numbers<'c, 's> {
-    pub(crate) fn of(column: &'c Column<'s>) -> Self {
-        match column.data {
-            Data::Int { width: 8, bytes, .. } if column.validity.is_none() => {
-                Self::Plain(&bytes.as_chunks().0[..column.len])
-            }
-            _ => Self::Any(column),
-        }
-    }
-
-    /// As [`Column::number`].
-    #[inline(always)]
-    pub(crate) fn get(self, row: usize) -> Result<i64, IngestError> {
-        match self {
-            Self::Plain(numbers) if row < numbers.len() => Ok(i64::from_le_bytes(numbers[row])),
-            Self::Plain(_) => Err(no_row(row)),
-            Self::Any(column) => column.number(row),
-        }
-    }
 }
 
 impl<'c, 's> Places<'c, 's> {
@@ -222,6 +193,23 @@ pub(crate) fn no_key(key: impl std::fmt::Display) -> IngestError {
 #[cold]
 fn past(row: usize) -> IngestError {
     malformed(format!("arrow/ipc: list {row} reaches past its values"))
+}
+
+#[cold]
+fn outside(row: usize) -> IngestError {
+    malformed(format!("arrow/ipc: text {row} reaches past its buffer"))
+}
+
+/// The text of a view: its length, then its bytes or, where it is longer than twelve, the first four of them, the buffer that it
+/// lies in and its start. `None` if it does not lie there.
+#[inline(always)]
+fn viewed<'s>(view: &'s [u8; 16], buffers: &[&'s [u8]]) -> Option<&'s [u8]> {
+    let word = |at: usize| u32_at(view, at) as usize;
+    let len = word(0);
+    if len <= 12 {
+        return view.get(4..4 + len);
+    }
+    buffers.get(word(2))?.get(word(3)..word(3).checked_add(len)?)
 }
 
 impl<'c, 's> At<'c, 's> {
@@ -382,7 +370,7 @@ impl<'s> Column<'s> {
         !elsewhere && self.validity.is_none()
     }
 
-    fn is_valid(&self, row: usize) -> bool {
+    pub(crate) fn is_valid(&self, row: usize) -> bool {
         self.validity.is_none_or(|bits| bit(bits, row))
     }
 
@@ -464,9 +452,33 @@ impl<'s> Column<'s> {
         }
     }
 
+    /// All rows, if they are numbers of eight bytes and none is null.
+    pub(crate) fn plain_numbers(&self) -> Option<&'s [[u8; 8]]> {
+        match self.data {
+            Data::Int { width: 8, bytes, .. } if self.validity.is_none() => Some(&bytes.as_chunks().0[..self.len]),
+            _ => None,
+        }
+    }
+
     /// Bytes of text or binary; `None` for null.
     pub(crate) fn text(&self, row: usize) -> Result<Option<&'s [u8]>, IngestError> {
         self.at(row)?.map(|at| at.text()).transpose()
+    }
+
+    /// The texts of all rows of a column that has them itself ([`At::column`]); empty for null.
+    pub(crate) fn each_text(
+        &self,
+        mut take: impl FnMut(&'s [u8]) -> Result<(), IngestError>,
+    ) -> Result<(), IngestError> {
+        if let Data::View { views, buffers } = &self.data
+            && self.validity.is_none()
+        {
+            return views.as_chunks().0[..self.len]
+                .iter()
+                .enumerate()
+                .try_for_each(|(row, view)| take(viewed(view, buffers).ok_or_else(|| outside(row))?));
+        }
+        (0..self.len).try_for_each(|row| take(if self.is_valid(row) { At { column: self, row }.text()? } else { &[] }))
     }
 
     /// Whether the value is true: not for null, nor in a column of anything else.
@@ -496,21 +508,14 @@ impl<'c, 's> At<'c, 's> {
 
     pub(crate) fn text(self) -> Result<&'s [u8], IngestError> {
         let Self { column, row } = self;
-        let outside = || malformed(format!("arrow/ipc: text {row} reaches past its buffer"));
+        let outside = || outside(row);
         match &column.data {
             Data::Bytes { wide, offsets, bytes } => {
                 let (start, end) = (offset_at(offsets, *wide, row)?, offset_at(offsets, *wide, row + 1)?);
                 bytes.get(start..end).ok_or_else(outside)
             }
             Data::View { views, buffers } => {
-                let view = views.get(row * 16..row * 16 + 16).ok_or_else(outside)?;
-                let len = offset_at(view, false, 0)?;
-                if len <= 12 {
-                    return view.get(4..4 + len).ok_or_else(outside);
-                }
-                let (buffer, start) = (offset_at(view, false, 2)?, offset_at(view, false, 3)?);
-                let end = start.checked_add(len).ok_or_else(outside)?;
-                buffers.get(buffer).and_then(|buffer| buffer.get(start..end)).ok_or_else(outside)
+                views.as_chunks().0.get(row).and_then(|view| viewed(view, buffers)).ok_or_else(outside)
             }
             Data::Fixed { width, bytes } => bytes.get(row * width..(row + 1) * width).ok_or_else(outside),
             _ => Err(malformed("arrow/ipc: a column of text has none")),

@@ -45,38 +45,44 @@ pub(super) struct Attribute<'s> {
 
 const DEFECT: &str = "invalid request: invalid dictionary";
 
-impl<'s> Dictionary<'s> {
-    /// `messages`: those that have the tables, in the order in which they came.
-    pub(super) fn read(layout: Layout, messages: &[&'s [u8]], limits: &Limits) -> Result<Self, IngestError> {
-        let mut tables: [Vec<&'s [u8]>; 7] = Default::default();
-        let numbers = layout.tables();
-        let names = ["mapping", "location", "function", "link", "string", "attribute", "stack"];
-        let bounds = [
-            limits.mappings,
-            limits.locations,
-            limits.functions,
-            limits.labels,
-            limits.strings,
-            limits.labels,
-            limits.samples,
-        ];
-        // by number of a field
-        let mut table_of = [usize::MAX; 16];
-        for (ix, &number) in numbers.iter().enumerate().filter(|(_, number)| **number != 0) {
-            table_of[number as usize] = ix;
-        }
-        for message in messages {
-            let mut fields = Fields::of(message);
-            while let Some((field, value)) = fields.next()? {
-                let Value::Bytes(entry) = value else { continue };
-                if let Some(&ix) = table_of.get(field as usize)
-                    && let Some(table) = tables.get_mut(ix)
-                {
-                    within("entries of a table", table.len() + 1, bounds[ix])?;
-                    table.push(entry);
-                }
+/// Entries of mapping, location, function, link, string, attribute and stack table, as they are on the wire.
+pub(super) type Tables<'s> = [Vec<&'s [u8]>; 7];
+
+/// `messages`: those that have the tables, in the order in which they came, numbered as `layout` does.
+pub(super) fn tables<'s>(layout: Layout, messages: &[&'s [u8]], limits: &Limits) -> Result<Tables<'s>, IngestError> {
+    let mut tables = Tables::default();
+    let bounds = [
+        limits.mappings,
+        limits.locations,
+        limits.functions,
+        limits.labels,
+        limits.strings,
+        limits.labels,
+        limits.samples,
+    ];
+    // by number of a field
+    let mut table_of = [usize::MAX; 16];
+    for (ix, &number) in layout.tables().iter().enumerate().filter(|(_, number)| **number != 0) {
+        table_of[number as usize] = ix;
+    }
+    for message in messages {
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            let Value::Bytes(entry) = value else { continue };
+            if let Some(&ix) = table_of.get(field as usize)
+                && let Some(table) = tables.get_mut(ix)
+            {
+                within("entries of a table", table.len() + 1, bounds[ix])?;
+                table.push(entry);
             }
         }
+    }
+    Ok(tables)
+}
+
+impl<'s> Dictionary<'s> {
+    pub(super) fn new(layout: Layout, tables: Tables<'s>) -> Result<Self, IngestError> {
+        let names = ["mapping", "location", "function", "link", "string", "attribute", "stack"];
         // older versions are accepted by nobody else, and their writers were less strict
         if layout == Layout::V10 {
             for (name, table) in names.iter().zip(&tables) {

@@ -108,48 +108,35 @@ struct Votes {
     attributes_in_2: usize,
 }
 
-/// The layout of `request`; the newest where nothing tells.
-pub(super) fn layout(request: &[u8]) -> Result<Layout, IngestError> {
-    let (mut beside, mut dictionary) = (false, None);
+/// The layout of a request without tables beside its profiles; the newest where nothing tells. `dictionary`: attributes and stacks as
+/// layouts since V8 number them.
+pub(super) fn layout(resources: &[&[u8]], dictionary: Option<[&[&[u8]]; 2]>) -> Result<Layout, IngestError> {
     let mut votes = Votes::default();
-    let mut fields = Fields::of(request);
-    while let Some((field, value)) = fields.next()? {
-        match field {
-            2 => dictionary = Some(value.bytes()),
-            3..=8 => beside = true,
+    let [attributes, stacks] = dictionary.unwrap_or_default();
+    for entry in attributes {
+        // a key as text, or as an index
+        match Fields::of(entry).next()? {
+            Some((1, Value::Bytes(_))) => votes.until_v7 += 1,
+            Some((1, Value::Varint(_))) => votes.from_v8 += 1,
             _ => {}
         }
     }
-    if beside {
-        return Ok(Layout::V6);
-    }
-    let mut attributes = 0;
-    let mut fields = Fields::of(dictionary.unwrap_or_default());
-    while let Some((field, value)) = fields.next()? {
-        match field {
-            6 => {
-                attributes += 1;
-                // a key as text, or as an index
-                match Fields::of(value.bytes()).next()? {
-                    Some((1, Value::Bytes(_))) => votes.until_v7 += 1,
-                    Some((1, Value::Varint(_))) => votes.from_v8 += 1,
-                    _ => {}
-                }
-            }
-            7 => match Fields::of(value.bytes()).next()? {
-                Some((1, Value::Bytes(_))) => votes.from_v8 += 1,
-                Some((1, Value::Varint(_))) => votes.until_v7 += 1,
-                _ => {}
-            },
+    for entry in stacks {
+        // locations, or what V7 has there: the unit of an attribute
+        match Fields::of(entry).next()? {
+            Some((1, Value::Bytes(_))) => votes.from_v8 += 1,
+            Some((1, Value::Varint(_))) => votes.until_v7 += 1,
             _ => {}
         }
     }
     let mut tables_inside = false;
-    each(request, 1, &mut |resource| {
+    for resource in resources {
         each(resource, 2, &mut |scope| {
-            each(scope, 2, &mut |profile| votes.profile(profile, dictionary.is_none(), attributes, &mut tables_inside))
-        })
-    })?;
+            each(scope, 2, &mut |profile| {
+                votes.profile(profile, dictionary.is_none(), attributes.len(), &mut tables_inside)
+            })
+        })?;
+    }
     if dictionary.is_none() && tables_inside {
         return Ok(Layout::V5);
     }

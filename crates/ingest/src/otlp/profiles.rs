@@ -1,5 +1,6 @@
 //! Samples: what they point to is made once, at first sight, and they themselves are four numbers.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use profile::dictionary::Line;
@@ -8,10 +9,10 @@ use profile::{Batch, Labels, NONE, Profiles, Samples, Stream, ValueType};
 use super::attributes::{is_label, label_name, trimmed};
 use super::dictionary::{Dictionary, Scalar};
 use super::layout::SampleFields;
-use super::wire::{Fields, Value, fixed64s, varints};
+use super::wire::{Fields, Value, bytes_tag, fixed64s, index, number_tag, varints};
 use super::{EARLIEST, malformed};
-use crate::error::IngestError;
-use crate::shared::{Shared, Text};
+use crate::error::{IngestError, IngestErrorKind};
+use crate::shared::{NO_TEXT, Shared};
 use crate::tables::{Map, Memo, SampleLabel, Tables, relative, within};
 
 /// Attributes that name a binary, the best first (semantic conventions, `process.executable.build_id.*`).
@@ -27,15 +28,18 @@ fn refused(what: impl std::fmt::Display) -> IngestError {
     malformed(format!("{DEFECT}: {what}"))
 }
 
-/// A dictionary and what its entries have become.
+/// A dictionary and what its entries have become: texts, functions and locations are read from the first to the last, so that
+/// their numbers follow each other; an entry that is not sound is an error when something points to it.
 pub(super) struct Source<'s> {
     pub(super) dictionary: Dictionary<'s>,
-    /// Hashes of those that were asked for; 0 stands for the others.
-    strings: Vec<u128>,
+    /// The numbers that the first entries have.
+    first_text: u32,
+    first_function: u32,
+    first_location: u32,
+    unsound_functions: HashSet<usize>,
+    unsound_locations: HashSet<usize>,
     /// Each with its range.
     mappings: Vec<Option<(u32, [u64; 3])>>,
-    functions: Memo,
-    locations: Memo,
     /// Of stacks by their entry.
     stacks: Memo,
     /// Of stacks by their run of the profile's locations, where there is no table of stacks.
@@ -53,12 +57,14 @@ pub(super) struct Source<'s> {
 }
 
 impl<'s> Source<'s> {
-    pub(super) fn new(dictionary: Dictionary<'s>) -> Self {
-        Self {
-            strings: vec![0; dictionary.strings.len()],
+    pub(super) fn new(dictionary: Dictionary<'s>, tables: &mut Shared<'s>) -> Result<Self, IngestError> {
+        let mut source = Self {
+            first_text: tables.begin_texts(dictionary.strings.len())?,
+            first_function: tables.begin_functions(dictionary.functions.len())?,
+            first_location: tables.begin_locations(dictionary.locations.len())?,
+            unsound_functions: HashSet::new(),
+            unsound_locations: HashSet::new(),
             mappings: vec![None; dictionary.mappings.len()],
-            functions: Memo::new(dictionary.functions.len()),
-            locations: Memo::new(dictionary.locations.len()),
             stacks: Memo::new(dictionary.stacks.len()),
             runs: Map::default(),
             sets: Map::default(),
@@ -68,21 +74,46 @@ impl<'s> Source<'s> {
             lines: Vec::new(),
             frames: Vec::new(),
             dictionary,
+        };
+        for text in &source.dictionary.strings {
+            tables.text(text)?;
         }
+        for ix in 0..source.dictionary.functions.len() {
+            let (texts, start_line) = match source.read_function(source.dictionary.functions[ix]) {
+                Ok(function) => function,
+                Err(error) if error.kind == IngestErrorKind::InvalidArgument => {
+                    source.unsound_functions.insert(ix);
+                    ([NO_TEXT; 3], 0)
+                }
+                Err(error) => return Err(error),
+            };
+            tables.function(texts, start_line)?;
+        }
+        for ix in 0..source.dictionary.locations.len() {
+            let (mapping, address) = match source.read_location(tables, source.dictionary.locations[ix]) {
+                Ok(location) => location,
+                Err(error) if error.kind == IngestErrorKind::InvalidArgument => {
+                    source.unsound_locations.insert(ix);
+                    source.lines.clear();
+                    (NONE, 0)
+                }
+                Err(error) => return Err(error),
+            };
+            for &line in &source.lines {
+                tables.line(line)?;
+            }
+            tables.location(mapping, address)?;
+        }
+        Ok(source)
     }
 
-    #[inline]
-    fn text(&mut self, tables: &mut Shared<'s>, ix: usize, what: &str) -> Result<Text<'s>, IngestError> {
-        let bytes = self.dictionary.string(ix, what)?;
-        match self.strings.get(ix) {
-            Some(0) | None => {}
-            Some(hash) => return Ok(Text::known(*hash, bytes)),
+    /// The number of the text of entry `ix`.
+    #[inline(always)]
+    fn text(&self, ix: usize, what: &str) -> Result<u32, IngestError> {
+        if ix < self.dictionary.strings.len() {
+            return Ok(self.first_text + ix as u32);
         }
-        let text = tables.text(bytes)?;
-        if let Some(hash) = self.strings.get_mut(ix) {
-            *hash = text.hash();
-        }
-        Ok(text)
+        self.dictionary.string(ix, what).map(|_| NO_TEXT)
     }
 
     fn mapping(&mut self, tables: &mut Shared<'s>, ix: usize) -> Result<(u32, [u64; 3]), IngestError> {
@@ -105,7 +136,7 @@ impl<'s> Source<'s> {
         }
         let mut build_id: Option<(usize, &[u8])> = None;
         for ix in attributes {
-            let attribute = self.dictionary.attribute(Value::Varint(ix).index(), "mapping attribute")?;
+            let attribute = self.dictionary.attribute(index(ix), "mapping attribute")?;
             let Some((key, Scalar::Text(text))) = attribute.map(|attribute| (attribute.key, attribute.value)) else {
                 continue;
             };
@@ -115,25 +146,21 @@ impl<'s> Source<'s> {
                 build_id = Some((rank, text));
             }
         }
-        let file = self.text(tables, file, "mapping filename")?;
-        let build_id = tables.text(build_id.map_or(&[], |(_, text)| text))?;
+        let file = self.text(file, "mapping filename")?;
+        let build_id = match build_id {
+            Some((_, text)) => tables.text(text)?,
+            None => NO_TEXT,
+        };
         let mapping = tables.mapping(file, build_id, range)?;
         self.mappings[ix] = Some((mapping, range));
         Ok((mapping, range))
     }
 
-    fn function(&mut self, tables: &mut Shared<'s>, ix: usize, line: usize) -> Result<u32, IngestError> {
-        if ix == 0 && self.dictionary.layout.has_stack_table() {
-            return Ok(NONE);
-        }
-        if let Some(function) = self.functions.get(ix) {
-            return Ok(function);
-        }
-        let defect = "invalid request: invalid dictionary: location line function id";
-        let outside = || malformed(format!("{defect} {} out of bounds at line {line}", ix as i32));
-        let message = *self.dictionary.functions.get(ix).ok_or_else(outside)?;
-        let (mut texts, mut start_line) = ([0; 3], 0);
+    /// Its texts and the line that it starts at.
+    fn read_function(&self, message: &[u8]) -> Result<([u32; 3], i64), IngestError> {
         let mut fields = Fields::of(message);
+        let mut next = |field| Ok::<_, IngestError>(fields.number_of(number_tag(field))?.unwrap_or(0));
+        let (mut texts, mut start_line) = ([next(1)?, next(2)?, next(3)?].map(index), next(4)? as i64);
         while let Some((field, value)) = fields.next()? {
             match field {
                 1..=3 => texts[field as usize - 1] = value.index(),
@@ -142,47 +169,47 @@ impl<'s> Source<'s> {
             }
         }
         let [name, system_name, file] = texts;
-        let system_name = self.text(tables, system_name, "function system name")?;
-        let file = self.text(tables, file, "function filename")?;
-        let name = self.text(tables, name, "function name")?;
-        let function = tables.function([name, system_name, file], start_line)?;
-        self.functions.set(ix, function);
-        Ok(function)
+        let system_name = self.text(system_name, "function system name")?;
+        let file = self.text(file, "function filename")?;
+        Ok(([self.text(name, "function name")?, system_name, file], start_line))
     }
 
     #[inline(always)]
-    fn location(&mut self, tables: &mut Shared<'s>, ix: usize, position: usize) -> Result<u32, IngestError> {
-        match self.locations.get(ix) {
-            Some(location) => Ok(location),
-            None => self.new_location(tables, ix, position),
+    fn function(&self, ix: usize, line: usize) -> Result<u32, IngestError> {
+        if ix == 0 && self.dictionary.layout.has_stack_table() {
+            return Ok(NONE);
         }
+        if ix < self.dictionary.functions.len()
+            && (self.unsound_functions.is_empty() || !self.unsound_functions.contains(&ix))
+        {
+            return Ok(self.first_function + ix as u32);
+        }
+        Err(self.unsound_function(ix, line))
     }
 
-    fn new_location(&mut self, tables: &mut Shared<'s>, ix: usize, position: usize) -> Result<u32, IngestError> {
-        let defect = "invalid request: invalid dictionary: stack location index";
-        let outside = || malformed(format!("{defect} {} out of bounds at position {position}", ix as i32));
-        let message = *self.dictionary.locations.get(ix).ok_or_else(outside)?;
-        let (mut mapping, mut address) = (None, 0);
-        // a location ends with its lines: none of them is made before all are known to be sound
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.clear();
+    #[cold]
+    fn unsound_function(&self, ix: usize, line: usize) -> IngestError {
+        let defect = "invalid request: invalid dictionary: location line function id";
+        let outside = || malformed(format!("{defect} {} out of bounds at line {line}", ix as i32));
+        let read = self.dictionary.functions.get(ix).map(|message| self.read_function(message));
+        read.and_then(Result::err).unwrap_or_else(outside)
+    }
+
+    /// Its mapping and address; its lines are left in `lines`.
+    #[inline]
+    fn read_location(&mut self, tables: &mut Shared<'s>, message: &[u8]) -> Result<(u32, u64), IngestError> {
+        self.lines.clear();
         let mut fields = Fields::of(message);
+        let mut mapping = fields.number_of(number_tag(1))?.map(index);
+        let mut address = fields.number_of(number_tag(2))?.unwrap_or(0);
+        while let Some(line) = fields.bytes_of(bytes_tag(3))? {
+            self.read_line(line, tables.limits.stack_depth)?;
+        }
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
                 (1, value) => mapping = Some(value.index()),
                 (2, value) => address = value.number(),
-                (3, Value::Bytes(line)) => {
-                    within("lines of one location", lines.len() + 1, tables.limits.stack_depth)?;
-                    let mut parts = [0; 3];
-                    let mut fields = Fields::of(line);
-                    while let Some((field, value)) = fields.next()? {
-                        if let 1..=3 = field {
-                            parts[field as usize - 1] = value.number();
-                        }
-                    }
-                    let function = self.function(tables, Value::Varint(parts[0]).index(), lines.len())?;
-                    lines.push(Line { function, line: parts[1] as i64, column: parts[2] as i64 });
-                }
+                (3, Value::Bytes(line)) => self.read_line(line, tables.limits.stack_depth)?,
                 _ => {}
             }
         }
@@ -193,13 +220,42 @@ impl<'s> Source<'s> {
             Some(ix) => self.mapping(tables, ix)?,
             None => (NONE, [0; 3]),
         };
-        for &line in &lines {
-            tables.line(line)?;
+        Ok((mapping, relative(address, range)))
+    }
+
+    #[inline(always)]
+    fn read_line(&mut self, message: &[u8], lines_max: usize) -> Result<(), IngestError> {
+        within("lines of one location", self.lines.len() + 1, lines_max)?;
+        let mut fields = Fields::of(message);
+        let mut next = |field| Ok::<_, IngestError>(fields.number_of(number_tag(field))?.unwrap_or(0));
+        let mut parts = [next(1)?, next(2)?, next(3)?];
+        while let Some((field, value)) = fields.next()? {
+            if let 1..=3 = field {
+                parts[field as usize - 1] = value.number();
+            }
         }
-        self.lines = lines;
-        let location = tables.location(mapping, relative(address, range))?;
-        self.locations.set(ix, location);
-        Ok(location)
+        let function = self.function(index(parts[0]), self.lines.len())?;
+        self.lines.push(Line { function, line: parts[1] as i64, column: parts[2] as i64 });
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn location(&mut self, tables: &mut Shared<'s>, ix: usize, position: usize) -> Result<u32, IngestError> {
+        if ix < self.dictionary.locations.len()
+            && (self.unsound_locations.is_empty() || !self.unsound_locations.contains(&ix))
+        {
+            return Ok(self.first_location + ix as u32);
+        }
+        Err(self.unsound_location(tables, ix, position))
+    }
+
+    #[cold]
+    fn unsound_location(&mut self, tables: &mut Shared<'s>, ix: usize, position: usize) -> IngestError {
+        let defect = "invalid request: invalid dictionary: stack location index";
+        let outside = || malformed(format!("{defect} {} out of bounds at position {position}", ix as i32));
+        let message = self.dictionary.locations.get(ix).copied();
+        let read = message.map(|message| self.read_location(tables, message));
+        read.and_then(Result::err).unwrap_or_else(outside)
     }
 
     fn stack_of(&mut self, tables: &mut Shared<'s>, indices: &[u64]) -> Result<u32, IngestError> {
@@ -207,7 +263,7 @@ impl<'s> Source<'s> {
         let mut locations = std::mem::take(&mut self.frames);
         locations.clear();
         for (position, &ix) in indices.iter().enumerate() {
-            locations.push(self.location(tables, Value::Varint(ix).index(), position)?);
+            locations.push(self.location(tables, index(ix), position)?);
         }
         let stack = tables.stack(&locations)?;
         self.frames = locations;
@@ -290,7 +346,7 @@ impl<'s> Source<'s> {
         indices.clear();
         varints(Value::Bytes(&key[..packed]), tables.limits.sample_labels, &mut indices)?;
         for &ix in &indices {
-            let Some(attribute) = self.dictionary.attribute(Value::Varint(ix).index(), "sample attribute")? else {
+            let Some(attribute) = self.dictionary.attribute(index(ix), "sample attribute")? else {
                 continue;
             };
             let name = label_name(attribute.key);

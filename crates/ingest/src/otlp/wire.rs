@@ -22,9 +22,9 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// An `int32` that must not be negative, as all indices are: what is, is past every table.
+    /// [`index`]
     pub(super) fn index(self) -> usize {
-        usize::try_from(self.number()).unwrap_or(usize::MAX)
+        index(self.number())
     }
 
     pub(super) fn bytes(self) -> &'a [u8] {
@@ -33,6 +33,11 @@ impl<'a> Value<'a> {
             _ => &[],
         }
     }
+}
+
+/// An `int32` that must not be negative, as all indices are: what is, is past every table.
+pub(super) fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The fields of one message, in the order in which they were written.
@@ -57,10 +62,8 @@ impl<'a> Fields<'a> {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(*self.chunk::<8>()?)),
             2 => {
-                let len = usize::try_from(self.varint()?).map_err(|_| cut())?;
-                let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(cut)?;
-                self.bytes = rest;
-                Value::Bytes(bytes)
+                let len = self.varint()?;
+                Value::Bytes(self.take(len)?)
             }
             5 => Value::Fixed32(u32::from_le_bytes(*self.chunk::<4>()?)),
             // groups are of protocol buffers' first version; no OTLP message ever had one
@@ -70,6 +73,36 @@ impl<'a> Fields<'a> {
             Ok(field) if field != 0 => Ok(Some((field, value))),
             _ => Err(no_field()),
         }
+    }
+
+    /// The number of the next field, if that is the one of `tag`, which is less than 128: most writers write fields in order, and
+    /// who asks for them in order need not look at every one for which it is.
+    #[inline(always)]
+    pub(super) fn number_of(&mut self, tag: u8) -> Result<Option<u64>, IngestError> {
+        match self.bytes {
+            [next, rest @ ..] if *next == tag => {
+                self.bytes = rest;
+                self.varint().map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The same of a field of bytes.
+    #[inline(always)]
+    pub(super) fn bytes_of(&mut self, tag: u8) -> Result<Option<&'a [u8]>, IngestError> {
+        match self.number_of(tag)? {
+            Some(len) => self.take(len).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, len: u64) -> Result<&'a [u8], IngestError> {
+        let len = usize::try_from(len).map_err(|_| cut())?;
+        let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(cut)?;
+        self.bytes = rest;
+        Ok(bytes)
     }
 
     #[inline(always)]
@@ -133,6 +166,15 @@ fn no_field() -> IngestError {
 #[cold]
 fn cut() -> IngestError {
     malformed("proto: cannot parse invalid wire-format data: unexpected EOF")
+}
+
+/// Tags of fields 1 to 5: a number's, and of bytes.
+pub(super) const fn number_tag(field: u8) -> u8 {
+    field << 3
+}
+
+pub(super) const fn bytes_tag(field: u8) -> u8 {
+    field << 3 | 2
 }
 
 /// Appends a repeated field of varints, packed or one by one. Of `out` no more than `max` are taken.

@@ -1,309 +1,288 @@
 //! Locations as the agent writes them: structs, behind a dictionary in v2 and plain in v1.
+//!
+//! A column is read whole, from its first row to its last, when the first of its rows is named: its rows become numbers that follow
+//! each other, so that whatever names a row knows its number. Columns of texts, of functions and of locations are each read
+//! once a message, in loops that ask once how a column is encoded.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use profile::NONE;
 use profile::dictionary::Line;
 
-use crate::arrow::{Column, Lists, Numbers, Places, malformed, no_key};
+use crate::arrow::{Column, Lists, Places, malformed, no_key};
 use crate::error::IngestError;
-use crate::shared::{Shared, Text};
-use crate::tables::{Memo, relative, within};
+use crate::shared::{NO_TEXT, Shared};
+use crate::tables::{Map, relative, within};
 
-/// What the structs of one message became. Each is read once, however many stacks name it, and so is each text of a dictionary.
+/// What the columns of one message became.
 #[derive(Default)]
-pub(super) struct Frames<'c, 's> {
-    /// What stacks and what locations have last been lists of.
-    frames: Option<(*const Column<'s>, Places<'c, 's>)>,
-    line_items: Option<(*const Column<'s>, Places<'c, 's>)>,
-    locations: Vec<Locations<'c, 's>>,
-    lines: Vec<Lines<'c, 's>>,
-    functions: Vec<Functions<'c, 's>>,
-    /// Of all memos: a column without buffers has rows for nothing.
-    rows: usize,
+pub(super) struct Frames<'s> {
+    locations: Firsts<'s>,
+    functions: Firsts<'s>,
+    texts: Firsts<'s>,
+    /// Which of `lines` a column became.
+    line_columns: Firsts<'s>,
+    lines: Vec<Lines<'s>>,
+    /// Rows of all of them.
+    line_rows: usize,
 }
 
-/// The parts of a column of locations.
-struct Locations<'c, 's> {
-    of: *const Column<'s>,
-    memo: Memo,
-    address: Numbers<'c, 's>,
-    /// start, limit, offset; v1 only
-    ranges: Option<[Numbers<'c, 's>; 3]>,
-    file: Texts<'c, 's>,
-    build_id: Texts<'c, 's>,
-    lines: Option<Lists<'c, 's>>,
-    /// Where file and build ID of the mapping before lie, and that: neighbours share it.
-    mapping: Option<((Place, Place), u32)>,
+/// Columns that were read, each with the number of its first row: a message has a handful.
+struct Firsts<'s> {
+    few: Vec<(*const Column<'s>, u32)>,
+    more: Map<*const Column<'s>, u32>,
 }
 
-/// The parts of a column of lines.
-struct Lines<'c, 's> {
-    of: *const Column<'s>,
-    line: Option<Numbers<'c, 's>>,
-    column: Option<Numbers<'c, 's>>,
-    function: LineFunction<'c, 's>,
-}
+const FEW: usize = 8;
 
-enum LineFunction<'c, 's> {
-    /// v2's: a struct behind a dictionary, so that a function is met once a message.
-    Own(Places<'c, 's>),
-    /// v1's: its fields are the line's.
-    Flat(Box<Names<'c, 's>>),
-}
-
-struct Functions<'c, 's> {
-    of: *const Column<'s>,
-    memo: Memo,
-    names: Names<'c, 's>,
-}
-
-/// What a function is called, in columns of its own or of lines.
-struct Names<'c, 's> {
-    name: Texts<'c, 's>,
-    system_name: Texts<'c, 's>,
-    file: Texts<'c, 's>,
-    start_line: Option<Numbers<'c, 's>>,
-}
-
-/// Where a text lies; `None` for null, and where there is no column.
-type Place = Option<(usize, usize)>;
-
-/// A column of texts.
-struct Texts<'c, 's> {
-    column: Option<(&'c Column<'s>, Places<'c, 's>)>,
-    /// The values of its dictionary, those that were asked for.
-    known: Option<(*const Column<'s>, Vec<Option<Text<'s>>>)>,
-}
-
-impl<'c, 's> Texts<'c, 's> {
-    fn new(column: Option<&'c Column<'s>>) -> Self {
-        Self { column: column.map(|column| (column, Places::of(column))), known: None }
+impl Default for Firsts<'_> {
+    fn default() -> Self {
+        Self { few: Vec::with_capacity(FEW), more: Map::default() }
     }
+}
 
+impl<'s> Firsts<'s> {
     #[inline(always)]
-    fn place(&self, row: usize) -> Result<Place, IngestError> {
-        let Some((_, places)) = self.column else { return Ok(None) };
-        Ok(places.at(row)?.map(|at| at.place()))
+    fn get(&self, column: &Column<'s>) -> Option<u32> {
+        let known = self.few.iter().find(|(known, _)| std::ptr::eq(*known, column));
+        match known {
+            Some((_, first)) => Some(*first),
+            None => self.more.get(&std::ptr::from_ref(column)).copied(),
+        }
     }
 
-    /// Empty for null, and where there is no column.
-    #[inline]
-    fn get(&mut self, tables: &mut Shared<'s>, rows: &mut usize, row: usize) -> Result<Text<'s>, IngestError> {
-        let Some((column, places)) = self.column else { return Ok(tables.no_text()) };
-        let Some(at) = places.at(row)? else { return Ok(tables.no_text()) };
-        if std::ptr::eq(at.column, column) {
-            return tables.text(at.text()?);
+    fn set(&mut self, column: &Column<'s>, first: u32) {
+        if self.few.len() < FEW {
+            self.few.push((column, first));
+        } else {
+            self.more.insert(column, first);
         }
-        let known = match &mut self.known {
-            Some((values, known)) if std::ptr::eq(*values, at.column) => known,
-            known => {
-                remember(rows, at.column.len(), tables)?;
-                &mut known.insert((at.column, vec![None; at.column.len()])).1
+    }
+}
+
+/// A column of lines.
+struct Lines<'s> {
+    line: Numbers<'s>,
+    column: Numbers<'s>,
+    /// Each row's, or [`NONE`].
+    function: Vec<u32>,
+}
+
+impl Lines<'_> {
+    #[inline(always)]
+    fn get(&self, row: usize) -> Line {
+        let number = |numbers: &Numbers<'_>| i64::from_le_bytes(numbers[row]);
+        Line { function: self.function[row], line: number(&self.line), column: number(&self.column) }
+    }
+}
+
+/// Numbers of eight bytes.
+type Numbers<'s> = Cow<'s, [[u8; 8]]>;
+
+/// The numbers of all rows; 0 for null, and where there is no column.
+fn numbers<'s>(column: Option<&Column<'s>>, rows: usize) -> Result<Numbers<'s>, IngestError> {
+    let Some(column) = column else { return Ok(vec![[0; 8]; rows].into()) };
+    if let Some(plain) = column.plain_numbers() {
+        return Ok(plain[..rows].into());
+    }
+    (0..rows).map(|row| Ok(column.number(row)?.to_le_bytes())).collect::<Result<Vec<_>, _>>().map(Cow::Owned)
+}
+
+/// The number of each of `rows` rows of `column`: `first` gives that of the first row of the column where its value lies. `none` for
+/// null, and where there is no column.
+fn places<'c, 's>(
+    column: Option<&'c Column<'s>>,
+    rows: usize,
+    none: u32,
+    mut first: impl FnMut(&'c Column<'s>) -> Result<u32, IngestError>,
+) -> Result<Vec<u32>, IngestError> {
+    match column.map(Places::of) {
+        None => Ok(vec![none; rows]),
+        Some(Places::Own(column)) => {
+            let first = first(column)?;
+            Ok((first..first + rows as u32).collect())
+        }
+        Some(Places::Keys(keys, values)) => {
+            let (keys, first) = (&keys[..rows], first(values)?);
+            let key = |key: &[u8; 4]| u32::from_le_bytes(*key);
+            if let Some(outside) = keys.iter().map(key).max().filter(|&key| key as usize >= values.len()) {
+                return Err(no_key(outside as i32));
             }
-        };
-        if let Some(Some(text)) = known.get(at.row) {
-            return Ok(*text);
+            Ok(keys.iter().map(|bytes| first + key(bytes)).collect())
         }
-        let text = tables.text(at.text()?)?;
-        if let Some(known) = known.get_mut(at.row) {
-            *known = Some(text);
-        }
-        Ok(text)
+        Some(Places::Any(column)) => (0..rows)
+            .map(|row| match column.at(row)? {
+                Some(at) => Ok(first(at.column)? + at.row as u32),
+                None => Ok(none),
+            })
+            .collect(),
     }
 }
 
-/// The places of `column`, kept in `last` for when they are asked for again.
-fn places<'c, 's>(last: &mut Option<(*const Column<'s>, Places<'c, 's>)>, column: &'c Column<'s>) -> Places<'c, 's> {
-    match last {
-        Some((known, places)) if std::ptr::eq(*known, column) => *places,
-        last => last.insert((column, Places::of(column))).1,
-    }
-}
-
-impl<'c, 's> Frames<'c, 's> {
+impl<'s> Frames<'s> {
     /// The locations at `range` of `items` into `out`, leaf first as they are sent.
     pub(super) fn stack(
         &mut self,
         tables: &mut Shared<'s>,
-        items: &'c Column<'s>,
+        items: &Column<'s>,
         range: Range<usize>,
         out: &mut Vec<u32>,
     ) -> Result<(), IngestError> {
         within("frames of one stack", range.len(), tables.limits.stack_depth)?;
         out.clear();
-        let places = places(&mut self.frames, items);
+        let places = Places::of(items);
         if let Places::Keys(keys, values) = places
             && let Some(keys) = keys.get(range.clone())
         {
-            let held = self.locations_of(tables, values)?;
+            let first = self.locations(tables, values)?;
             for key in keys {
-                let row = u32::from_le_bytes(*key) as usize;
-                if row >= values.len() {
+                let row = u32::from_le_bytes(*key);
+                if row as usize >= values.len() {
                     return Err(no_key(row as i32));
                 }
-                out.push(self.location(tables, held, row)?);
+                out.push(first + row);
             }
             return Ok(());
         }
         for row in range {
             // a frame of which nothing is known is none
             let Some(at) = places.at(row)? else { continue };
-            let held = self.locations_of(tables, at.column)?;
-            out.push(self.location(tables, held, at.row)?);
+            out.push(self.locations(tables, at.column)? + at.row as u32);
         }
         Ok(())
     }
 
-    fn locations_of(&mut self, tables: &mut Shared<'s>, column: &'c Column<'s>) -> Result<usize, IngestError> {
-        if let Some(held) = self.locations.iter().position(|held| std::ptr::eq(held.of, column)) {
-            return Ok(held);
+    /// The number of the first row of a column of locations.
+    #[inline(always)]
+    fn locations(&mut self, tables: &mut Shared<'s>, column: &Column<'s>) -> Result<u32, IngestError> {
+        match self.locations.get(column) {
+            Some(first) => Ok(first),
+            None => self.read_locations(tables, column),
         }
-        remember(&mut self.rows, column.len(), tables)?;
-        self.locations.push(Locations::of(column)?);
-        Ok(self.locations.len() - 1)
+    }
+
+    fn read_locations(&mut self, tables: &mut Shared<'s>, column: &Column<'s>) -> Result<u32, IngestError> {
+        let rows = column.len();
+        within("locations", rows, tables.limits.locations)?;
+        let address = column.field("address").ok_or_else(|| malformed("validate record: locations have no address"))?;
+        let address = numbers(Some(address), rows)?;
+        // v1 only
+        let ranges = match ["mapping_start", "mapping_limit", "mapping_offset"].map(|name| column.field(name)) {
+            [Some(start), Some(limit), Some(offset)] => {
+                Some([numbers(Some(start), rows)?, numbers(Some(limit), rows)?, numbers(Some(offset), rows)?])
+            }
+            _ => None,
+        };
+        let file = self.texts(tables, column.field("mapping_file"), rows)?;
+        let build_id = self.texts(tables, column.field("mapping_build_id"), rows)?;
+        let lines = column.field("lines").map(Lists::of);
+        let first = tables.begin_locations(rows)?;
+        // neighbours share it
+        let mut mapping = ([NO_TEXT; 2], NONE);
+        for row in 0..rows {
+            if !column.is_valid(row) {
+                tables.location(NONE, 0)?;
+                continue;
+            }
+            let range = match &ranges {
+                Some(ranges) => [0, 1, 2].map(|of| u64::from_le_bytes(ranges[of][row])),
+                None => [0; 3],
+            };
+            let texts = [file[row], build_id[row]];
+            if texts != mapping.0 {
+                mapping = (texts, tables.mapping(texts[0], texts[1], range)?);
+            }
+            if let Some(lines) = lines
+                && let Some((range, items)) = lines.get(row)?
+            {
+                within("lines of one location", range.len(), tables.limits.stack_depth)?;
+                let places = Places::of(items);
+                for row in range {
+                    if let Some(at) = places.at(row)? {
+                        let line = self.lines_of(tables, at.column)?.get(at.row);
+                        tables.line(line)?;
+                    }
+                }
+            }
+            tables.location(mapping.1, relative(u64::from_le_bytes(address[row]), range))?;
+        }
+        self.locations.set(column, first);
+        Ok(first)
     }
 
     #[inline(always)]
-    fn location(&mut self, tables: &mut Shared<'s>, held: usize, row: usize) -> Result<u32, IngestError> {
-        if let Some(location) = self.locations[held].memo.get(row) {
-            return Ok(location);
-        }
-        let location = self.new_location(tables, held, row)?;
-        self.locations[held].memo.set(row, location);
-        Ok(location)
+    fn lines_of(&mut self, tables: &mut Shared<'s>, column: &Column<'s>) -> Result<&Lines<'s>, IngestError> {
+        let ix = match self.line_columns.get(column) {
+            Some(ix) => ix,
+            None => self.read_lines(tables, column)?,
+        };
+        Ok(&self.lines[ix as usize])
     }
 
-    fn new_location(&mut self, tables: &mut Shared<'s>, held: usize, row: usize) -> Result<u32, IngestError> {
-        let held = &mut self.locations[held];
-        let range = match held.ranges {
-            Some([start, limit, offset]) => [start.get(row)? as u64, limit.get(row)? as u64, offset.get(row)? as u64],
-            None => [0; 3],
-        };
-        let names = (held.file.place(row)?, held.build_id.place(row)?);
-        let mapping = match held.mapping {
-            Some((of, mapping)) if of == names => mapping,
-            _ => {
-                let file = held.file.get(tables, &mut self.rows, row)?;
-                let build_id = held.build_id.get(tables, &mut self.rows, row)?;
-                let mapping = tables.mapping(file, build_id, range)?;
-                held.mapping = Some((names, mapping));
-                mapping
-            }
-        };
-        let address = relative(held.address.get(row)? as u64, range);
-        if let Some(lines) = held.lines
-            && let Some((range, items)) = lines.get(row)?
-        {
-            within("lines of one location", range.len(), tables.limits.stack_depth)?;
-            let places = places(&mut self.line_items, items);
-            for row in range {
-                if let Some(at) = places.at(row)? {
-                    self.line(tables, at.column, at.row)?;
-                }
-            }
-        }
-        tables.location(mapping, address)
-    }
-
-    #[inline]
-    fn line(&mut self, tables: &mut Shared<'s>, of: &'c Column<'s>, row: usize) -> Result<(), IngestError> {
-        let known = self.lines.iter().position(|held| std::ptr::eq(held.of, of));
-        let held = known.unwrap_or_else(|| {
-            self.lines.push(Lines::of(of));
-            self.lines.len() - 1
-        });
-        let held = &mut self.lines[held];
-        let number = |column: Option<Numbers<'_, '_>>| column.map_or(Ok(0), |column| column.get(row));
-        let (line, column) = (number(held.line)?, number(held.column)?);
-        let function = match &mut held.function {
-            LineFunction::Own(functions) => match functions.at(row)? {
-                Some(at) => self.function(tables, at.column, at.row)?,
-                None => NONE,
-            },
-            LineFunction::Flat(names) => names.function(tables, &mut self.rows, row)?,
-        };
-        tables.line(Line { function, line, column })
-    }
-
-    #[inline]
-    fn function(&mut self, tables: &mut Shared<'s>, column: &'c Column<'s>, row: usize) -> Result<u32, IngestError> {
-        let known = self.functions.iter().position(|held| std::ptr::eq(held.of, column));
-        let held = match known {
-            Some(held) => held,
+    fn read_lines(&mut self, tables: &mut Shared<'s>, column: &Column<'s>) -> Result<u32, IngestError> {
+        let rows = column.len();
+        self.line_rows += rows;
+        within("lines", self.line_rows, tables.limits.lines)?;
+        let function = match column.field("function") {
+            // v2's: a struct behind a dictionary
+            Some(functions) => places(Some(functions), rows, NONE, |functions| match self.functions.get(functions) {
+                Some(first) => Ok(first),
+                None => self.read_functions(tables, functions, FUNCTION),
+            })?,
+            // v1's: its fields are the line's
             None => {
-                remember(&mut self.rows, column.len(), tables)?;
-                let names = Names::of(column, ["name", "system_name", "filename", "start_line"]);
-                self.functions.push(Functions { of: column, memo: Memo::new(column.len()), names });
-                self.functions.len() - 1
+                let first = self.read_functions(tables, column, LINE_FUNCTION)?;
+                (first..first + rows as u32).collect()
             }
         };
-        let held = &mut self.functions[held];
-        if let Some(function) = held.memo.get(row) {
-            return Ok(function);
+        let [line, number] = ["line", "column"].map(|name| numbers(column.field(name), rows));
+        self.lines.push(Lines { line: line?, column: number?, function });
+        let ix = self.lines.len() as u32 - 1;
+        self.line_columns.set(column, ix);
+        Ok(ix)
+    }
+
+    /// The number of the first row of a column that has functions in the fields `names`.
+    fn read_functions(
+        &mut self,
+        tables: &mut Shared<'s>,
+        column: &Column<'s>,
+        [name, system_name, file, start_line]: [&str; 4],
+    ) -> Result<u32, IngestError> {
+        let rows = column.len();
+        within("functions", rows, tables.limits.functions)?;
+        let file = self.texts(tables, column.field(file), rows)?;
+        let system_name = self.texts(tables, column.field(system_name), rows)?;
+        let name = self.texts(tables, column.field(name), rows)?;
+        let start_line = numbers(column.field(start_line), rows)?;
+        let first = tables.begin_functions(rows)?;
+        for row in 0..rows {
+            tables.function([name[row], system_name[row], file[row]], i64::from_le_bytes(start_line[row]))?;
         }
-        let function = held.names.function(tables, &mut self.rows, row)?;
-        held.memo.set(row, function);
-        Ok(function)
-    }
-}
-
-/// Counts the rows of a memo that is to be made.
-fn remember(rows: &mut usize, more: usize, tables: &Shared<'_>) -> Result<(), IngestError> {
-    *rows += more;
-    within("rows of locations, functions and names", *rows, tables.limits.frames)
-}
-
-impl<'c, 's> Names<'c, 's> {
-    fn of(column: &'c Column<'s>, [name, system_name, file, start_line]: [&str; 4]) -> Self {
-        let texts = |name| Texts::new(column.field(name));
-        Self {
-            name: texts(name),
-            system_name: texts(system_name),
-            file: texts(file),
-            start_line: column.field(start_line).map(Numbers::of),
-        }
+        self.functions.set(column, first);
+        Ok(first)
     }
 
-    #[inline]
-    fn function(&mut self, tables: &mut Shared<'s>, rows: &mut usize, row: usize) -> Result<u32, IngestError> {
-        let file = self.file.get(tables, rows, row)?;
-        let start_line = self.start_line.map_or(Ok(0), |column| column.get(row))?;
-        let system_name = self.system_name.get(tables, rows, row)?;
-        let name = self.name.get(tables, rows, row)?;
-        tables.function([name, system_name, file], start_line)
-    }
-}
-
-impl<'c, 's> Lines<'c, 's> {
-    fn of(of: &'c Column<'s>) -> Self {
-        let function = match of.field("function") {
-            Some(functions) => LineFunction::Own(Places::of(functions)),
-            None => LineFunction::Flat(Box::new(Names::of(
-                of,
-                ["function_name", "function_system_name", "function_filename", "function_start_line"],
-            ))),
-        };
-        Self { of, line: of.field("line").map(Numbers::of), column: of.field("column").map(Numbers::of), function }
-    }
-}
-
-impl<'c, 's> Locations<'c, 's> {
-    fn of(column: &'c Column<'s>) -> Result<Self, IngestError> {
-        let address = column.field("address").ok_or_else(|| malformed("validate record: locations have no address"))?;
-        let ranges = match ["mapping_start", "mapping_limit", "mapping_offset"].map(|name| column.field(name)) {
-            [Some(start), Some(limit), Some(offset)] => Some([start, limit, offset].map(Numbers::of)),
-            _ => None,
-        };
-        Ok(Self {
-            of: column,
-            memo: Memo::new(column.len()),
-            address: Numbers::of(address),
-            ranges,
-            file: Texts::new(column.field("mapping_file")),
-            build_id: Texts::new(column.field("mapping_build_id")),
-            lines: column.field("lines").map(Lists::of),
-            mapping: None,
+    /// The number of each row's text: the empty one's for null, and where there is no column.
+    fn texts(
+        &mut self,
+        tables: &mut Shared<'s>,
+        column: Option<&Column<'s>>,
+        rows: usize,
+    ) -> Result<Vec<u32>, IngestError> {
+        places(column, rows, NO_TEXT, |column| match self.texts.get(column) {
+            Some(first) => Ok(first),
+            None => {
+                let first = tables.begin_texts(column.len())?;
+                column.each_text(|text| tables.text(text).map(|_| ()))?;
+                self.texts.set(column, first);
+                Ok(first)
+            }
         })
     }
 }
+
+/// Fields of a function, and of a line of v1.
+const FUNCTION: [&str; 4] = ["name", "system_name", "filename", "start_line"];
+const LINE_FUNCTION: [&str; 4] = ["function_name", "function_system_name", "function_filename", "function_start_line"];

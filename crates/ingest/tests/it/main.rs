@@ -2,6 +2,7 @@
 
 mod arrow;
 mod block;
+mod encodings;
 mod known;
 mod otlp;
 mod property;

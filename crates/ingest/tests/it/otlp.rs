@@ -131,12 +131,17 @@ fn varint(number: u8, value: u8) -> Vec<u8> {
 
 /// Proto 1.10: profiles of the given bodies over a dictionary of one stack, `main`.
 fn request(profiles: &[Vec<u8>]) -> Vec<u8> {
+    request_with(&[], profiles)
+}
+
+/// The same, with more entries at the end of the tables.
+fn request_with(more: &[Vec<u8>], profiles: &[Vec<u8>]) -> Vec<u8> {
     let strings = ["", "samples", "count", "main"].map(|text| field(5, text.as_bytes())).concat();
     let tables = [field(1, b""), field(3, b""), field(4, b""), field(6, b""), field(2, b""), field(7, b"")].concat();
     let function = field(3, &varint(1, 3));
     let location = field(2, &field(3, &varint(1, 1)));
     let stack = field(7, &field(1, &[1]));
-    let dictionary = field(2, &[tables, function, location, stack, strings].concat());
+    let dictionary = field(2, &[tables, function, location, stack, strings, more.concat()].concat());
     let profiles: Vec<u8> = profiles.iter().flat_map(|profile| field(2, profile)).collect();
     [field(1, &field(2, &profiles)), dictionary].concat()
 }
@@ -156,6 +161,42 @@ fn a_bad_profile_is_counted_and_the_others_are_kept() {
     assert_eq!(reason, "invalid request: invalid profile: sample stack index 9 out of bounds");
     let error = decoded(&request(&[bad])).expect_err("nothing of it is sound");
     assert_eq!((error.kind, error.message), (IngestErrorKind::InvalidArgument, reason));
+}
+
+#[test]
+fn an_entry_that_is_not_sound_is_an_error_of_what_points_to_it_and_of_nothing_else() {
+    let function = |body: &[u8]| field(3, body);
+    let location = |body: &[u8]| field(2, body);
+    let line = |function: u8| field(3, &varint(1, function));
+    let defects = [
+        (vec![location(&varint(1, 9))], "location mapping index 9 out of bounds"),
+        (vec![location(&[line(1), line(9)].concat())], "location line function id 9 out of bounds at line 1"),
+        (vec![function(&varint(3, 99)), location(&line(2))], "function filename index 99 out of bounds"),
+    ];
+    for (mut entries, defect) in defects {
+        entries.push(field(7, &field(1, &[1, 2])));
+        let sample = |stack| small(&[varint(1, stack), field(4, &[5])].concat());
+        let Otlp { batch, rejected, reason } = read(&request_with(&entries, &[sample(1), sample(2)]));
+        assert_eq!((batch.samples.values, rejected), (vec![5], 1), "{defect}");
+        assert_eq!(reason, format!("invalid request: invalid dictionary: {defect}"));
+        let Otlp { rejected, .. } = read(&request_with(&entries, &[sample(1)]));
+        assert_eq!(rejected, 0, "nobody points to it: {defect}");
+    }
+}
+
+#[test]
+fn fields_are_read_in_any_order_and_the_last_of_a_kind_counts() {
+    // function 2: file `count`, start line 7, name `samples`, then `main`; location 2: a line, address 9, then 8
+    let function = field(3, &[varint(3, 2), varint(4, 7), varint(1, 1), varint(1, 3)].concat());
+    let line = field(3, &[varint(2, 40), varint(1, 2), varint(3, 6), varint(2, 41)].concat());
+    let location = field(2, &[line, varint(2, 9), varint(2, 8)].concat());
+    let stack = field(7, &field(1, &[2]));
+    let batch =
+        read(&request_with(&[function, location, stack], &[small(&[varint(1, 2), field(4, &[5])].concat())])).batch;
+    let (symbols, text) = (&batch.symbols, |ix: u32| batch.symbols.strings.get_str(ix).into_owned());
+    let [name, _, file] = symbols.functions.texts(0).map(text);
+    assert_eq!((name.as_str(), file.as_str(), symbols.functions.start_line[0]), ("main", "count", 7));
+    assert_eq!((symbols.locations.address[0], symbols.lines.line[0], symbols.lines.column[0]), (8, 41, 6));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum Domain {
     Mapping,
     Function,
     Location,
+    /// A location of one line.
+    Line,
     Stack,
     LabelSet,
     Export,
