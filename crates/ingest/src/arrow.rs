@@ -13,7 +13,7 @@ mod column;
 mod stream;
 mod unpack;
 
-pub(crate) use column::{Column, Cursor, Lists, Places, no_key};
+pub(crate) use column::{At, Column, Cursor, Lists, Places, no_key};
 pub(crate) use stream::{Record, Stream};
 
 use crate::error::{IngestError, IngestErrorKind};

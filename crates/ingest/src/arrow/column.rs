@@ -492,9 +492,7 @@ impl<'s> Column<'s> {
             return Ok(self.int(row).unwrap_or(0));
         }
         Ok(match self.at(row)? {
-            Some(At { column, row }) => {
-                column.int(row).ok_or_else(|| malformed("arrow/ipc: a column of numbers has none"))?
-            }
+            Some(at) => at.number()?,
             None => 0,
         })
     }
@@ -504,6 +502,10 @@ impl<'c, 's> At<'c, 's> {
     fn truth(self) -> bool {
         let Data::Bits(bits) = &self.column.data else { return false };
         bit(bits, self.row)
+    }
+
+    pub(crate) fn number(self) -> Result<i64, IngestError> {
+        self.column.int(self.row).ok_or_else(|| malformed("arrow/ipc: a column of numbers has none"))
     }
 
     pub(crate) fn text(self) -> Result<&'s [u8], IngestError> {

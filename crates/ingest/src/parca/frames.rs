@@ -10,7 +10,7 @@ use std::ops::Range;
 use profile::NONE;
 use profile::dictionary::Line;
 
-use crate::arrow::{Column, Lists, Places, malformed, no_key};
+use crate::arrow::{At, Column, Cursor, Lists, Places, malformed, no_key};
 use crate::error::IngestError;
 use crate::shared::{NO_TEXT, Shared};
 use crate::tables::{Map, relative, within};
@@ -86,7 +86,8 @@ fn numbers<'s>(column: Option<&Column<'s>>, rows: usize) -> Result<Numbers<'s>, 
     if let Some(plain) = column.plain_numbers() {
         return Ok(plain[..rows].into());
     }
-    (0..rows).map(|row| Ok(column.number(row)?.to_le_bytes())).collect::<Result<Vec<_>, _>>().map(Cow::Owned)
+    let number = |at: Option<At<'_, 's>>| Ok(at.map_or(Ok(0), At::number)?.to_le_bytes());
+    by_runs(column, rows, number).map(Cow::Owned)
 }
 
 /// The number of each of `rows` rows of `column`: `first` gives that of the first row of the column where its value lies. `none` for
@@ -111,13 +112,25 @@ fn places<'c, 's>(
             }
             Ok(keys.iter().map(|bytes| first + key(bytes)).collect())
         }
-        Some(Places::Any(column)) => (0..rows)
-            .map(|row| match column.at(row)? {
-                Some(at) => Ok(first(at.column)? + at.row as u32),
-                None => Ok(none),
-            })
-            .collect(),
+        Some(Places::Any(column)) => by_runs(column, rows, |at| match at {
+            Some(at) => Ok(first(at.column)? + at.row as u32),
+            None => Ok(none),
+        }),
     }
+}
+
+/// What `of` makes of each of `rows` rows of `column`, asked once a run.
+fn by_runs<'c, 's, T: Clone>(
+    column: &'c Column<'s>,
+    rows: usize,
+    mut of: impl FnMut(Option<At<'c, 's>>) -> Result<T, IngestError>,
+) -> Result<Vec<T>, IngestError> {
+    let (mut all, mut cursor) = (Vec::with_capacity(rows), Cursor::default());
+    while all.len() < rows {
+        let (at, end) = column.run_at(all.len(), &mut cursor)?;
+        all.resize(end.min(rows), of(at)?);
+    }
+    Ok(all)
 }
 
 impl<'s> Frames<'s> {

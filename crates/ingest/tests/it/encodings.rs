@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeListArray, GenericListArray, GenericListViewArray, Int32Array,
-    Int64Array, LargeStringArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, DictionaryArray, FixedSizeListArray, GenericListArray, GenericListViewArray, Int64Array,
+    LargeStringArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray, UInt32Array, UInt64Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
@@ -122,8 +121,13 @@ fn wrapped(rng: &mut Rng, values: ArrayRef) -> ArrayRef {
             if keys == DataType::UInt32 { dictionary } else { rekeyed(&dictionary, &keys) }
         }
         2 if len > 0 => {
-            let ends = Int32Array::from_iter_values(1..=len as i32);
-            Arc::new(RunArray::<Int32Type>::try_new(&ends, &values).expect("a value a run"))
+            let same = |row: usize| values.slice(row, 1).to_data() == values.slice(row - 1, 1).to_data();
+            // of what is the same some share a run
+            let begins: Vec<usize> = (0..len).filter(|&row| row == 0 || !same(row) || rng.one_in(3)).collect();
+            let ends = begins[1..].iter().chain([&len]).map(|&end| end as i32);
+            let firsts = UInt32Array::from_iter_values(begins.iter().map(|&row| row as u32));
+            let firsts = arrow::compute::take(&values, &firsts, None).expect("rows");
+            Arc::new(RunArray::<Int32Type>::try_new(&ends.collect(), &firsts).expect("a value a run"))
         }
         _ => values,
     }
