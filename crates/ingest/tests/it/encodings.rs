@@ -12,10 +12,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, UInt32Type};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
-use ingest::{Batch, Dictionaries, stamped_limits};
-use profile::NONE;
+use ingest::{Dictionaries, stamped_limits};
 
-use crate::RECEIVED;
+use crate::{RECEIVED, told};
 
 struct Rng(u64);
 
@@ -66,44 +65,14 @@ fn meant(stack: &Stack) -> Vec<String> {
     let frame = |location: &Location| {
         let lines: Vec<String> = (location.lines.iter().flatten().flatten())
             .map(|(function, line, column)| {
-                let function = function.map(|(name, file, start)| (text(name), text(file), start.unwrap_or(0)));
+                // none of the texts means another name
+                let function = function.map(|(name, file, start)| ([name, name, file].map(text), start.unwrap_or(0)));
                 format!("{function:?} {} {}", line.unwrap_or(0), column.unwrap_or(0))
             })
             .collect();
         format!("{:?} {} {lines:?}", location.mapping.map(text), location.address)
     };
     stack.iter().flatten().flatten().map(frame).collect()
-}
-
-fn told(batch: &Batch) -> BTreeMap<Vec<String>, i64> {
-    batch.check().expect("a sound batch");
-    let symbols = &batch.symbols;
-    let text = |ix: u32| symbols.strings.get_str(ix).into_owned();
-    let mut told = BTreeMap::new();
-    for (sample, &stack) in batch.samples.stack.iter().enumerate() {
-        let frames = batch.stacks.get(stack).iter().map(|&location| {
-            let mapping = match symbols.locations.mapping[location as usize] {
-                NONE => [String::new(), String::new()],
-                of => [symbols.mappings.file[of as usize], symbols.mappings.build_id[of as usize]].map(text),
-            };
-            let lines: Vec<String> = (symbols.locations.lines(location))
-                .map(|line| {
-                    let function = match symbols.lines.function[line] {
-                        NONE => None,
-                        of => {
-                            let [name, system_name, file] = symbols.functions.texts(of as usize).map(text);
-                            assert_eq!(name, system_name, "none of these means another");
-                            Some((name, file, symbols.functions.start_line[of as usize]))
-                        }
-                    };
-                    format!("{function:?} {} {}", symbols.lines.line[line], symbols.lines.column[line])
-                })
-                .collect();
-            format!("{mapping:?} {} {lines:?}", symbols.locations.address[location as usize])
-        });
-        *told.entry(frames.collect()).or_default() += batch.samples.values[sample];
-    }
-    told
 }
 
 /// Behind a dictionary in some other order, or in runs, or as it is.

@@ -11,10 +11,9 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{Field, Schema};
 use arrow::ipc::writer::StreamWriter;
 use ingest::{Batch, Dictionaries, IngestError, stamped_limits, v1};
-use profile::NONE;
 use proptest::prelude::*;
 
-use crate::{RECEIVED, input};
+use crate::{RECEIVED, input, told};
 
 const SCOPE: u64 = 1;
 
@@ -116,31 +115,6 @@ fn locations(stacks: &Stacks, ids: &[u8]) -> Vec<u8> {
         ("is_complete", Arc::new(BooleanArray::from_iter(sent.iter().map(|stack| Some(stack.complete))))),
         ("locations", list(location, sent.iter().map(|stack| stack.frames.len()), Some(nulls))),
     ])
-}
-
-/// Values by stack, with all that is said of its frames.
-fn told(batch: &Batch) -> BTreeMap<Vec<String>, i64> {
-    batch.check().expect("a sound batch");
-    let symbols = &batch.symbols;
-    let text = |ix: u32| symbols.strings.get_str(ix).into_owned();
-    let mut told = BTreeMap::new();
-    for (sample, &stack) in batch.samples.stack.iter().enumerate() {
-        let frames = batch.stacks.get(stack).iter().map(|&location| {
-            let mapping = match symbols.locations.mapping[location as usize] {
-                NONE => String::new(),
-                of => text(symbols.mappings.file[of as usize]) + " " + &text(symbols.mappings.build_id[of as usize]),
-            };
-            let lines = symbols.locations.lines(location).map(|line| {
-                let (functions, of) = (&symbols.functions, symbols.lines.function[line] as usize);
-                let names = [functions.name[of], functions.system_name[of], functions.filename[of]].map(text);
-                format!("{names:?} {} {}", functions.start_line[of], symbols.lines.line[line])
-            });
-            let lines: Vec<String> = lines.collect();
-            format!("{mapping} {:#x} {lines:?}", symbols.locations.address[location as usize])
-        });
-        *told.entry(frames.collect()).or_default() += batch.samples.values[sample];
-    }
-    told
 }
 
 /// The IDs that a question asks for.

@@ -7,11 +7,13 @@ mod known;
 mod otlp;
 mod property;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ingest::{Batch, IngestErrorKind, Limits, Scratch};
+use profile::NONE;
 use serde_json::Value;
 
 /// Stands for a payload that has no time of its own.
@@ -32,6 +34,37 @@ fn conformance(file: &str) -> Vec<u8> {
 
 fn input(file: &str) -> Vec<u8> {
     conformance(&format!("inputs/{file}"))
+}
+
+/// Values by stack, with all that is said of its frames.
+fn told(batch: &Batch) -> BTreeMap<Vec<String>, i64> {
+    batch.check().expect("a sound batch");
+    let symbols = &batch.symbols;
+    let text = |ix: u32| symbols.strings.get_str(ix).into_owned();
+    let mut told = BTreeMap::new();
+    for (sample, &stack) in batch.samples.stack.iter().enumerate() {
+        let frames = batch.stacks.get(stack).iter().map(|&location| {
+            let mapping = match symbols.locations.mapping[location as usize] {
+                NONE => [String::new(), String::new()],
+                of => [symbols.mappings.file[of as usize], symbols.mappings.build_id[of as usize]].map(text),
+            };
+            let lines: Vec<String> = (symbols.locations.lines(location))
+                .map(|line| {
+                    let function = match symbols.lines.function[line] {
+                        NONE => None,
+                        of => {
+                            let names = symbols.functions.texts(of as usize).map(text);
+                            Some((names, symbols.functions.start_line[of as usize]))
+                        }
+                    };
+                    format!("{function:?} {} {}", symbols.lines.line[line], symbols.lines.column[line])
+                })
+                .collect();
+            format!("{mapping:?} {} {lines:?}", symbols.locations.address[location as usize])
+        });
+        *told.entry(frames.collect()).or_default() += batch.samples.values[sample];
+    }
+    told
 }
 
 /// `bytes` with one to three of them flipped, dropped, added or repeated, `rounds` times over; the same each run.
