@@ -157,12 +157,14 @@ fn an_endpoint_can_be_named() {
 
 proptest! {
     #[test]
-    fn no_text_panics(
+    fn no_text_panics_and_what_is_refused_is_told(
         text in "[a-c/0:{}\\[\\],\" \n-]{0,30}",
         key in "application-data|related-units|endpoint|relation-id",
         value in super::properties::any_json(),
     ) {
-        let _ = UnitDump::parse(&text, None);
+        if let Err(refused) = UnitDump::parse(&text, None) {
+            prop_assert!(!refused.to_string().is_empty());
+        }
         let info = juju::json::Json::object([("application-data", juju::json::Json::Null), (key.as_str(), value)]);
         if let Ok(dump) = UnitDump::parse(&info.dumps(), None) {
             ProfilingEndpointConsumer::standalone().read(&dump.relations);
